@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from python_server.connection.exchange import RequestHandler
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
@@ -39,6 +39,9 @@ from python_server.serve.tracing import make_tracing
 from python_server.settings import Settings
 from python_server.workers.peers import GREETING_SECONDS
 from python_server.workers.spawn import WorkerSlot
+
+# How soon a worker that ends looks again whether it may.
+LOOK_AGAIN_SECONDS: Final = 0.02
 
 
 class WorkerState(StateEnum):
@@ -239,9 +242,23 @@ class Worker:
         self.loop.mailbox.post(self._stop_alone, timeout_seconds)
 
     def _stop_alone(self, timeout_seconds: float) -> None:
-        """Nobody has said who takes over: a sibling that stays, where there is one."""
-        siblings = None if self.membership is None else self.membership.siblings
-        self.drain(timeout_seconds, None if siblings is None else siblings.likely_successor())
+        """Nobody has said who takes over: a sibling that stays, where there is one, or one that begins.
+
+        For that one we wait, and serve meanwhile.
+        """
+        begun = self.loop.now
+
+        def look() -> None:
+            siblings = None if self.membership is None else self.membership.siblings
+            successor = None if siblings is None else siblings.likely_successor()
+            waited_seconds = self.loop.now - begun
+            awaited = siblings is not None and successor is None and siblings.any_beginning()
+            if awaited and waited_seconds < min(GREETING_SECONDS, timeout_seconds / 2):
+                self.loop.call_later(LOOK_AGAIN_SECONDS, look)
+            else:
+                self.drain(timeout_seconds - waited_seconds, successor)
+
+        look()
 
     def _stop_server(self) -> None:
         """Any thread: the end of this worker, and of all others where there are any."""
@@ -297,7 +314,7 @@ class Worker:
         if not self._busy() or self.loop.now >= deadline:
             self.loop.call_soon(self.loop.stop)
         else:
-            self.loop.call_later(0.02, partial(self._await_end, deadline))
+            self.loop.call_later(LOOK_AGAIN_SECONDS, partial(self._await_end, deadline))
 
     def _busy(self) -> bool:
         """Is anybody served, told of the end, or sent what the successor is to have?"""

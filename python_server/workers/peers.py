@@ -164,7 +164,7 @@ class Peers:
         self._lost_functions.append(function)
 
     def on_changed(self, function: Callable[[], None]) -> None:
-        """Have `function()` called when `leader`, `successor_of` or `any_speaking` may say something else."""
+        """Have `function()` called when `leader`, `successor_of` or `any_unnoticed` may change."""
         self._changed_functions.append(function)
 
     @property
@@ -178,13 +178,9 @@ class Peers:
             index > self.index for index in self.living if index not in self._draining
         )
 
-    def any_draining(self) -> bool:
-        """Is a sibling that drains still here?"""
-        return not self._draining.isdisjoint(self.living)
-
-    def any_speaking(self) -> bool:
-        """May a worker that drains, or has gone, still be heard by somebody?"""
-        return self.any_draining() or self._noticed.awaited
+    def any_unnoticed(self) -> bool:
+        """May the last words of a worker that has gone still come to somebody?"""
+        return self._noticed.awaited
 
     def successor_of(self, index: int) -> int | None:
         """Who holds what worker `index` held: itself while it serves, then whom it named, and so on.
@@ -200,6 +196,10 @@ class Peers:
     def likely_successor(self, besides: Collection[int] = ()) -> int | None:
         """The youngest sibling that does not drain, or None: who may take over from us; none of `besides`."""
         return max((i for i in self.living if i not in self._draining and i not in besides), default=None)
+
+    def any_beginning(self) -> bool:
+        """Is there a sibling that has not greeted us yet, and may be the one to take over from us?"""
+        return any(index not in self.living for index in self._links)
 
     def announce_draining(self, successor: int | None) -> None:
         """Tell everybody that we lead no more and take nothing over, and who takes over from us."""

@@ -168,6 +168,11 @@ class NodeWanderer:
     def pid(self) -> str:
         return str(self._order("pid", self._name))
 
+    @property
+    def offset(self) -> str:
+        """Of the event it has heard last."""
+        return str(self._order("offset", self._name))
+
     def cut(self) -> None:
         self._order("cut", self._name)
 

@@ -25,6 +25,7 @@ from light_clients import CUTS, WAYS, LightClient, Talk  # noqa: E402
 from official_clients import OfficialClients, missing  # noqa: E402
 
 from asked_workers import alive  # noqa: E402
+from python_server.socketio.recovery.restore import FETCH_SECONDS  # noqa: E402
 from running_program import RunningProgram  # noqa: E402
 
 WORKERS_COUNT = 3
@@ -86,10 +87,12 @@ class Server:
         await self._until(lambda: not any(map(alive, old)), "the end of the old workers")
         self.faults["rolled"] += 1
 
-    async def kill(self, random: Random) -> None:
-        """SIGKILL to one worker, until there is another one."""
+    async def kill(self, random: Random, died: Callable[[int], None]) -> None:
+        """SIGKILL to one worker, of which `died` is told, until there is another one."""
         pids = self._pids
-        os.kill(random.choice(sorted(filter(alive, pids))), signal.SIGKILL)
+        victim = random.choice(sorted(filter(alive, pids)))
+        died(victim)
+        os.kill(victim, signal.SIGKILL)
         await self._serving(len(pids) + 1)
         self.faults["killed"] += 1
 
@@ -148,8 +151,7 @@ class Run:
             if fault == "roll":
                 await self.server.roll()
             elif fault == "kill":
-                self.checker.died()
-                await self.server.kill(self._random)
+                await self.server.kill(self._random, self.checker.died)
             await self._spoken(self.talk.quota, f"the events after the {fault}")
         self.talk.talking = False
         await self._until(lambda: not self._waits() and not self.checker.waits(), "the last events")
@@ -220,8 +222,12 @@ class Run:
             "a log without traceback": self.server.log and TRACEBACK not in self.server.log,
         }
         self.problems += [f"there was not {what}" for what, count in needed.items() if not count]
-        if counts["anew without a death"] and not any(
-            each in self.server.log for each in (STANDS_STILL, KILLED)
+        # An answer that took so long shows a worker that a returning client did not wait for.
+        overdue = self.talk.longest_wait_seconds >= FETCH_SECONDS
+        if (
+            counts["anew without a death"]
+            and not overdue
+            and not any(each in self.server.log for each in (STANDS_STILL, KILLED))
         ):
             self.problems.append(
                 f"{counts['anew without a death']} clients began anew, and no worker had died"
@@ -299,7 +305,7 @@ def main() -> int:
                 else "\n".join([f"{name}:", *map(str, value)])
             )
         if run.problems or run.checker.suspects:
-            options.report.with_suffix(".log").write_text(run.server.log)
+            options.report.with_suffix(".server.log").write_text(run.server.log)
     return bool(run.problems or run.checker.findings)
 
 

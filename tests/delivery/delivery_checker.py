@@ -67,6 +67,7 @@ class Checker:
         self.counts: Counter[str] = Counter()
         self.listeners = [Listener(name, each) for name, each in enumerate(rooms)]
         self._now = self._died_at = 0
+        self._dead: set[int] = set()  # processes that were killed
         self._said_at = [array("Q", [0]) for _ in rooms]  # of each speaker, by number
         self._is_told = [bytearray(1) for _ in rooms]  # TOLD: it has a place
         self._names: dict[Stream, array[int]] = {}  # of each place: speaker << 32 | number, 0 if unknown
@@ -120,26 +121,32 @@ class Checker:
         else:
             if listener.beginnings and self._died_at < listener.returned_at:
                 self.counts["anew without a death"] += 1
+                self.suspects.add(name)
             listener.beginnings += 1
             listener.began_at = self._now
         listener.returned_at = self._now
 
-    def died(self) -> None:
-        """A worker is killed now: clients may begin anew."""
+    def died(self, process: int) -> None:
+        """A worker is killed now: clients may begin anew, and what it has told last, nobody else may have."""
         self._now += 1
         self._died_at = self._now
+        self._dead.add(process)
 
     def waits(self) -> bool:
         """Has any listener not yet heard all that it should of what was acknowledged?"""
         return any(
             heard.beginnings == listener.beginnings or self._owed(stream, places, listener.began_at)
             for listener, heard, stream, places in self._tails()
+            if stream[0] not in self._dead
         )
 
     def finish(self) -> None:
         """Everything was said and had its time to arrive."""
         for listener, heard, stream, places in self._tails():
-            self._missed(listener, heard, stream, places)
+            if stream[0] in self._dead:
+                self.counts["lost with the killed worker"] += len(places)
+            else:
+                self._missed(listener, heard, stream, places)
         for hole in self._holes:
             self.counts["missed, and told so"] += len(hole.places)
             if owed := self._owed(hole.stream, hole.places, hole.began_at):

@@ -91,6 +91,17 @@ def test_a_new_process_has_nothing_to_be_excused_for() -> None:
     assert "missed 1 events of (8, 'room'), the first place 1" in checker.findings[0]
 
 
+@pytest.mark.parametrize("places", [[1, 2], [1, 2, 4], [1, 2, 2]], ids=["its last", "a hole", "a duplicate"])
+def test_what_a_killed_worker_told_last_may_be_lost_and_nothing_else_of_it(places: list[int]) -> None:
+    checker = told()
+    checker.died(7)
+    hear(checker, *places)
+    assert not checker.waits()
+    checker.finish()
+    assert bool(checker.findings + checker.disordered) == (places != [1, 2])
+    assert checker.counts["lost with the killed worker"] == 4 - places[-1]
+
+
 def test_an_event_that_is_handled_twice_is_found() -> None:
     checker = told()
     hear(checker, 1, 2, 3, 4)

@@ -10,6 +10,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -198,13 +199,14 @@ def test_a_client_whose_loss_nobody_noticed_comes_back_to_the_other_machine(pair
     story.heard_all(wanderer)
 
 
-def wait_kept(pair: Pair, wanderer: Wanderer, is_live: bool = False) -> bytes:
-    """The key under which the client is kept, once it is: as one that is lost, or connected."""
+def wait_kept(pair: Pair, wanderer: Wanderer, is_live: bool = False, offset: str | None = None) -> bytes:
+    """The key under which the client is kept, once it is: as one that is lost, or connected; and had that."""
     key = f"{pair.channel}#wsframe#client#{wanderer.pid}".encode()
     with redis.Redis.from_url(pair.broker.url) as connection:
         while True:
             kept: Any = connection.get(key)
-            if kept is not None and verify(kept, wanderer.pid, SECRET.encode()).is_live is is_live:
+            record = None if kept is None else verify(kept, wanderer.pid, SECRET.encode())
+            if record is not None and record.is_live is is_live and offset in (None, record.last_offset):
                 return key
 
 
@@ -347,7 +349,8 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("is_saved", [False, True], ids=["at once", "once the clients are saved"])
 def test_a_worker_is_killed_and_then_its_machine(make_pair: Callable[..., Pair], is_saved: bool) -> None:
-    """Who was lost before is recovered, and who was connected there if it was saved; and has all then."""
+    """Who was lost before is recovered, and who was connected there if it had got nothing since it was saved;
+    and has all then."""
     pair = make_pair()
     story = pair.story()
     first, second = pair.machines
@@ -366,14 +369,17 @@ def test_a_worker_is_killed_and_then_its_machine(make_pair: Callable[..., Pair],
         began = story.now
         story.say(*speakers)
         if is_saved:
-            wait_kept(pair, homes[home], is_live=True)
+            story.heard_all(homes[home], *speakers, since=began)
+            homes[home].ask("keep", {"name": story.name})
+            wait_kept(pair, homes[home], is_live=True, offset=homes[home].offset)
         lost.cut()
         wait_kept(pair, lost)
-        with Talk(story, *speakers):
+        with nullcontext() if is_saved else Talk(story, *speakers):
             pids = [*killed, *(children(first.pid) if first.pid in killed else [])]
             for pid in sorted(set(pids), key=lambda pid: pid != first.pid):
                 os.kill(pid, signal.SIGKILL)
             homes[home].wait_gone()
+        story.say(*speakers)
         assert lost.come(second.url, "websocket"), "recovered"
         story.is_as_it_was(lost, sid)
         recovered, since = homes[home].come(second.url, "websocket"), began

@@ -254,11 +254,18 @@ class World:
     def _settle(self) -> None:
         """No more faults: everybody comes back, and what was said last reaches everybody."""
         self.until(lambda: all(client.joined for client in self.clients), "everybody is back")
+        # Who finds the broker away tries again some seconds later.
+        self.until(self._is_said, "the broker has what was said")
         self.pass_seconds(QUIET_SECONDS)
         self.until(lambda: all(client.joined for client in self.clients), "everybody stays")
         for client in self.clients:
             if client.life is not None:
                 self.ledger.close(client.life)
+
+    def _is_said(self) -> bool:
+        """Has every worker told the broker what it has to say?"""
+        workers = [each.worker for each in self._serving() if each.worker is not None]
+        return not any(broker._publisher.owes for each in workers for broker in each._cluster.brokers())
 
     def _end(self) -> None:
         """Everybody leaves: nothing is kept for anybody, and all workers end when they are told to."""

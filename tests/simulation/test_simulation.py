@@ -5,9 +5,11 @@ It must not need the long runs: those are for `make simulate`.
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,15 @@ import pytest
 import simulate
 from invariants import EVERYBODY, SURELY_SECONDS, Ledger, Life, Trouble
 from python_server.serve.recovery_handover import RecoveryHandover
+from python_server.serve.worker import WorkerState
 from python_server.socketio.adapter import Adapter
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.awaited import AwaitedEvents
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.stream_log import StreamLog
+from python_server.workers.peers import GREETING_SECONDS
+from simulated_clients import Client
+from simulated_cluster import Process, starting
 
 COMMAND = Path(simulate.__file__)
 
@@ -133,6 +139,51 @@ def test_a_planted_fault_between_machines_is_found(
 ) -> None:
     monkeypatch.setattr(where, name, does)
     assert broken_by(MOVING_SEEDS, "hole", "lost", "doubled", "overtaken", "forgotten")
+
+
+@contextmanager
+def stopped_before_its_sibling_has_begun(folder: Path) -> Iterator[tuple[simulate.World, Process]]:
+    """One of two workers has a client that has heard something, and is told to end; the other one loads."""
+    ledger = Ledger()
+    with simulate.watched(ledger, lambda: 0.0):
+        world = simulate.World(1, folder, ledger)
+        (host,) = world.hosts
+        with starting(world.hosts):
+            try:
+                host.begin()
+                world.until(lambda: bool(host.serving()), "a worker serves")
+                (first,) = host.serving()
+                client = Client("c0", "websocket", world.network, host.name, [host.path], ledger)
+                world.clients.append(client)
+                world.until(lambda: client.joined, "it is in")
+                client.say(EVERYBODY)
+                world.until(lambda: ledger.happened["received"] > 0, "it has heard something")
+                assert len(host.serving()) == 1 < len(host.processes)
+                first.send_signal(signal.SIGTERM)
+                yield world, first
+            finally:
+                world.close()
+
+
+def test_a_worker_that_is_stopped_alone_waits_for_a_sibling_that_begins(tmp_path: Path) -> None:
+    with stopped_before_its_sibling_has_begun(tmp_path) as (world, first):
+        world.until(lambda: first.poll() is not None, "it ends")
+        world.network.calm = True
+        world._settle()
+        assert world.ledger.broken == []
+        assert (world.ledger.happened["recovered"], world.ledger.happened["not recovered"]) == (1, 0)
+
+
+def test_it_waits_no_longer_than_for_what_it_hands_over(tmp_path: Path) -> None:
+    with stopped_before_its_sibling_has_begun(tmp_path) as (world, first):
+        worker, told_at = first.worker, world.machine.now
+        assert worker is not None
+        assert worker.membership is not None
+        for link in worker.membership.siblings._links.values():
+            world.machine.held[link._descriptor] = told_at + 60.0
+        world.until(lambda: not first.stays(), "it takes nobody in any more")
+        assert world.machine.now - told_at == pytest.approx(GREETING_SECONDS, abs=0.1)
+        assert worker._state is WorkerState.STOPPING
 
 
 def life_in(ledger: Ledger) -> Life:

@@ -26,6 +26,7 @@ from python_server.socketio.cluster.port import (
     Envelope,
     Malformed,
     PeerRequest,
+    QuestionKind,
     Receiver,
     StreamMarks,
 )
@@ -58,6 +59,8 @@ class PipeBackplane:
     """One hub's backplane. Every method belongs to the loop's thread.
 
     A sibling that let a question's time run out without a word is not waited for again until it is heard.
+    Who asks for a client waits also until everybody has heard the last words of those that have died: what
+    the client says from then on comes behind what it said there.
 
     Args:
         siblings: the other workers. path: of the hub's mount: it is heard by the hub of the same path.
@@ -89,6 +92,7 @@ class PipeBackplane:
         for kind, function in hear.items():
             self._siblings.on(kind, partial(self._hear, function))
         self._siblings.on_lost(self._lost)
+        self._siblings.on_changed(self._look)
 
     def publish(self, message: Envelope | Command | StreamMarks) -> None:
         """One encoding, and one write to each sibling, however many clients it is for."""
@@ -110,7 +114,7 @@ class PipeBackplane:
             self._complain("sibling message", f"a question cannot be told to other workers: {error}")
         asked.waiting = asked.mute - self._silent
         asked.silent_count = len(self._siblings.living) - len(asked.waiting)
-        if not asked.waiting:
+        if self._is_over(asked):
             request.ended(asked.silent_count)
             return
         self._asked[number] = asked
@@ -204,8 +208,18 @@ class PipeBackplane:
     def _done(self, number: int, asked: _Asked, index: int) -> None:
         asked.waiting.discard(index)
         asked.mute.discard(index)
-        if not asked.waiting:
+        if self._is_over(asked):
             self._end(number)
+
+    def _is_over(self, asked: _Asked) -> bool:
+        is_for_client = asked.request.question.kind is QuestionKind.FETCH
+        return not asked.waiting and not (is_for_client and self._siblings.any_unnoticed())
+
+    def _look(self) -> None:
+        """Workers have come or gone, or everybody has noticed it."""
+        for number, asked in list(self._asked.items()):
+            if self._is_over(asked):
+                self._end(number)
 
     def _late(self, number: int) -> None:
         self._silent |= self._asked[number].mute

@@ -108,6 +108,8 @@ class QuestionKind(StrEnum):
     ROOMS = "rooms"
     ENTER = "enter"
     SETTLED = "settled"  # of siblings alone: answered behind all that came before it on the same way
+    # Of siblings alone: answered once nothing that stands before the asker's word is passed on any more.
+    RELIEVED = "relieved"
     WATCH = "watch"  # of who shows the clients of its process to an operator
     PLACE = "place"  # of siblings alone: how far the stream has been passed on to them
     FLUSHED = (

@@ -39,7 +39,7 @@ class Checkpoints:
         if self._all and self._all[-1][1:] == (first, end):
             return
         self._all.append(Checkpoint(place, first, end))
-        while len(self._all) > 1 and self._all[1].first <= oldest:
+        while len(self._all) > 1 and self._all[1].end <= oldest:
             self._all.popleft()
 
     def since(self, oldest: int) -> Checkpoint | None:

@@ -277,7 +277,9 @@ class StreamLog:
             return Reach.NEVER
         if self._lacks(record.place):
             return Reach.EARLIER
-        unseen = [] if record.is_live else self._unseen(record, offset)
+        # Also of one that was connected when it was made: what else it has got since only its process knows.
+        # A sibling's event may come in the stream long after the client got it.
+        unseen = self._unseen(record, offset)
         if isinstance(unseen, Reach) and record.sent_from and self._lacks(record.sent_from):
             return Reach.EARLIER
         if isinstance(unseen, Reach):
@@ -295,21 +297,6 @@ class StreamLog:
                 continue
             known.add(name)
             unseen.append(entry.envelope)
-        return self._unseen_since(record, offset, unseen) if record.is_live else unseen
-
-    def _unseen_since(
-        self, record: StreamRecord, offset: str | None, since: list[Envelope]
-    ) -> list[Envelope] | Reach:
-        """Of a client that was connected when its record was made: what it has not got of what followed.
-
-        That can be said where it had nothing more, or all is of one sender, whose order is the same anywhere.
-        """
-        unseen = self._unseen(record, offset)
-        if not isinstance(unseen, Reach):
-            return unseen + since
-        names = [str(envelope.offset) for envelope in since]
-        if offset in names and len({name[:TAG_CHARACTERS] for name in names}) == 1:
-            return since[names.index(offset) + 1 :]
         return unseen
 
     def remember(self, begin: int, end: int, envelopes: list[Envelope], now: float) -> None:

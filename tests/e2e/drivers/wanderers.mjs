@@ -56,6 +56,8 @@ const orders = {
 
   pid: async (who) => sockets.get(who)._pid,
 
+  offset: async (who) => sockets.get(who)._lastOffset,
+
   async leave(who) {
     sockets.get(who).disconnect();
   },

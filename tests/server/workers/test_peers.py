@@ -147,13 +147,13 @@ def test_who_has_gone_speaks_as_long_as_somebody_has_not_noticed(machine: Machin
     machine.loop.remove_reader(link._descriptor)  # its last words have not been read there
     first.close()
     machine.turn()
-    assert (second.any_draining(), second.any_speaking()) == (False, True)
+    assert second.any_unnoticed()
     third.living = (2,)  # as if it had never been greeted by the first one: it says so all the same
     third._lost(1)
     link.close()
     machine.turn()
-    assert not second.any_speaking()
-    assert not third.any_speaking()
+    assert not second.any_unnoticed()
+    assert not third.any_unnoticed()
 
 
 def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) -> None:
@@ -166,7 +166,7 @@ def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) ->
     machine.turn()
     assert lost == [1]
     assert changed == [True, True]  # when it has gone, and when the third one has noticed
-    assert not second.any_speaking()
+    assert not second.any_unnoticed()
     assert not third.leader()
     assert second.successor_of(1) is None
     assert not second.send(1, MessageKind.ENVELOPE, b"")
@@ -175,6 +175,7 @@ def test_the_end_of_a_worker_is_told_and_the_next_one_leads(machine: Machine) ->
 def test_a_draining_worker_leads_no_more_and_nobody_takes_over_from_it(machine: Machine) -> None:
     first, second, third = three(machine)
     assert first.likely_successor() == 3
+    assert not first.any_beginning()
     first.announce_draining(None)
     machine.turn()
     assert [each.leader() for each in (first, second, third)] == [False, True, False]
@@ -224,6 +225,7 @@ def test_a_worker_that_starts_serves_only_when_those_who_serve_know_it(machine: 
     starting.join(3, theirs, serving=False)
     machine.turn()
     assert first.living == (2,)
+    assert (first.any_beginning(), starting.any_beginning()) == (True, True)
     known: list[tuple[int, ...]] = []
     new.begin(lambda: known.append((*first.living, *second.living)))
     machine.turn(12)
@@ -233,6 +235,7 @@ def test_a_worker_that_starts_serves_only_when_those_who_serve_know_it(machine: 
     machine.turn(12)
     assert new.living == (1, 2, 4)
     assert starting.living == (3,)
+    assert not any(each.any_beginning() for each in (first, new, starting))
 
 
 def test_a_worker_that_starts_does_not_wait_for_one_that_stands_still_or_dies(machine: Machine) -> None:

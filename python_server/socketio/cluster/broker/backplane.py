@@ -7,7 +7,7 @@ passes on what it hears; each worker publishes for itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -42,13 +42,36 @@ from python_server.socketio.cluster.port import (
     QuestionKind,
     Receiver,
     RecordStore,
+    Reply,
+    StreamBegun,
     StreamMarks,
 )
+from python_server.socketio.cluster.requests import convert
 from python_server.socketio.values import RoomName
 from python_server.workers.peers import Peers
 
 # At the end: what was said last may still leave.
 FLUSH_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SiblingReceiver:
+    """A Receiver of what other workers of this machine say: what is asked of the leader, the leader answers.
+
+    Attributes:
+        receive, ask: of whoever hears all else. relieve: see `Leadership.answer`.
+    """
+
+    receive: Callable[[Envelope | Command | StreamMarks | StreamBegun], None]
+    ask: Callable[[Question, Reply], None]
+    relieve: Callable[[str, list[str], Callable[[], object]], None]
+
+    def answer(self, question: Question, reply: Reply) -> None:
+        if question.kind is QuestionKind.RELIEVED:
+            asker, behind = convert(question.data, tuple[str, list[str]])
+            self.relieve(asker, behind, partial(reply, None))
+        else:
+            self.ask(question, reply)
 
 
 class RedisBackplane:
@@ -93,6 +116,7 @@ class RedisBackplane:
             self._listen,
             self._say_word,
             self._settle,
+            self._ask,
             lambda held: self._handler.take(held),
             services.call_later,
         )
@@ -138,7 +162,8 @@ class RedisBackplane:
 
     def start(self, receiver: Receiver) -> None:
         self._handler.receiver = receiver
-        self._inner.start(receiver if self._shared is None else self._shared.before(receiver))
+        first = receiver if self._shared is None else self._shared.before(receiver)
+        self._inner.start(SiblingReceiver(first.receive, first.answer, self._leadership.answer))
         self._subscriber.want(self._channels.inbox)
         self._leadership.look()
         self._publisher.start()
@@ -248,6 +273,12 @@ class RedisBackplane:
             )
         )
 
+    def _ask(self, behind: list[str], relieved: Callable[[], None]) -> None:
+        """Whether somebody still passes on what stands before our word."""
+        question = Question(QuestionKind.RELIEVED, "/", [self._place.name, behind])
+        heard, ended = lambda part: None, lambda silent_count: relieved()
+        self._inner.request(PeerRequest(question, heard, ended, HAND_OVER_SECONDS))
+
     # How it goes
 
     def _dropped(self, count: int) -> None:
@@ -311,7 +342,7 @@ def join_broker(
         siblings.index,
         lambda: siblings.met and siblings.leader(),
         lambda: siblings.met,
-        siblings.any_speaking,
+        siblings.any_unnoticed,
     )
     backplane = RedisBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)

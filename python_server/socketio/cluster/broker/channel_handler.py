@@ -97,6 +97,8 @@ class ChannelHandler:
             try:
                 if kind not in ORDERED or not holds(message):
                     functions[kind](message)
+                elif isinstance(message, LeadSaid):
+                    self.leadership.foresee(message.name)
             except Malformed as error:
                 self._refuse(WireError("malformed message", str(error)))
             except WireError as error:

@@ -152,7 +152,7 @@ class Machines:
         backplane = RedisBackplane(
             self._options,
             inner,
-            Place(self.hosts[machine], place, siblings.leader, succeeds=siblings.any_speaking),
+            Place(self.hosts[machine], place, siblings.leader, succeeds=siblings.any_unnoticed),
             services,
         )
         siblings.on_changed(backplane.look)

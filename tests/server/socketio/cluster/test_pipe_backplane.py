@@ -227,6 +227,29 @@ def test_a_closed_backplane_ends_its_questions(piped: Any) -> None:
     assert cluster.unexpected == []
 
 
+@pytest.mark.parametrize("kind", [QuestionKind.FETCH, QuestionKind.MEMBERS])
+def test_who_asks_for_a_client_waits_until_everybody_has_heard_the_last_words_of_the_dead(
+    piped: Any, kind: QuestionKind
+) -> None:
+    """Else what the client says next would overtake, at another worker, what it said there."""
+    cluster = piped(3)
+    _, asker, behind = cluster.joint.siblings
+    last_words = behind._links[0]
+    cluster.joint.loop.remove_reader(last_words._descriptor)
+    cluster.joint.lose(0)
+    cluster.settle()
+    assert asker.any_unnoticed()
+    ended: list[int] = []
+    data = {"pid": "somebody"} if kind is QuestionKind.FETCH else None
+    backplane = cluster.worlds[1].services.backplane
+    backplane.request(PeerRequest(Question(kind, "/", data), lambda part: None, ended.append))
+    cluster.settle()
+    assert ended == ([] if kind is QuestionKind.FETCH else [0])
+    last_words.read_all()
+    cluster.settle()
+    assert (ended, asker.any_unnoticed()) == ([0], False)
+
+
 def test_an_asker_that_has_gone_leaves_nothing_behind(piped: Any) -> None:
     cluster = piped(2)
     peer = cluster.worlds[1].peer()

@@ -337,6 +337,25 @@ def test_what_is_forgotten_is_read_once_more() -> None:
     assert (begin, end >= 2) == (1, True)
 
 
+def test_what_was_sent_before_its_place_was_known_is_read_once_more(log: Log) -> None:
+    """The first event of a young process had no place yet when the stream had come further."""
+    first = log.emit()
+    log.marks(1, 2)
+    for place in (3, 4):
+        log.say(f"aaaa{place}", place)
+    log.marks(2, 5, **{first: 5})
+    record = log.lose("aaaa4")
+    passed = young(5)
+    assert passed.find(record, first) is Reach.EARLIER
+    events = [
+        Envelope("/", None, (), Prepared([name]), name, place=int(name[4:])) for name in ("aaaa3", "aaaa4")
+    ]
+    begin, end = passed.lacks
+    assert (begin, end) == (1, 5)
+    passed.remember(begin, end, events, 0.0)
+    assert passed.find(record, first) == ["aaaa3", "aaaa4"]
+
+
 # What was sent, but not taken
 
 
@@ -524,19 +543,29 @@ def test_what_it_missed_counts_also_where_it_was_read_once_more(log: Log) -> Non
 # Of a client that was connected when its record was made
 
 
-def test_a_saved_record_tells_what_followed() -> None:
+def test_a_saved_record_tells_what_followed_to_who_had_nothing_more() -> None:
     log, other = Log(), Log()
-    record = log.lose()
+    log.say("aaaa1", 2)
+    log.say("aaaa2", 3)
+    log.marks(1, 3)
+    record = log.lose("aaaa2")
     record.is_live = True
     for number in (1, 2, 3):
         other.say(f"aaaa{number}", number + 1)
     other.marks(1, 4)
-    assert other.find(record, None) == ["aaaa1", "aaaa2", "aaaa3"]
     assert other.find(record, "aaaa2") == ["aaaa3"]
-    other.say("bbbb1", 5)
-    other.marks(4, 5)
-    assert other.find(record, "aaaa2") is Reach.NEVER  # it may have come before or after that
-    assert other.find(record, "made up") is Reach.NEVER
+    assert other.find(record, "aaaa1") == ["aaaa2", "aaaa3"]
+    assert other.find(record, None) == ["aaaa1", "aaaa2", "aaaa3"]
+
+
+def test_who_had_more_than_a_saved_record_says_may_have_had_what_is_still_on_its_way() -> None:
+    """A sibling of its process said something that the stream does not have yet."""
+    log, other = Log(), Log()
+    record = log.lose()
+    record.is_live = True
+    other.say("aaaa1", 2)
+    other.marks(1, 2)
+    assert other.find(record, "aaaa1") is Reach.NEVER
 
 
 # What is forgotten

@@ -13,7 +13,7 @@ from python_server.net.loop import Timer
 from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker import leader
 from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane, join_broker
-from python_server.socketio.cluster.broker.connections import BrokerLinkState
+from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
 from python_server.socketio.cluster.broker.foreign_messages import write_command
 from python_server.socketio.cluster.broker.leader import Place, Word
 from python_server.socketio.cluster.port import (
@@ -21,10 +21,12 @@ from python_server.socketio.cluster.port import (
     Command,
     CommandKind,
     Envelope,
+    Malformed,
     NoBackplane,
     PeerRequest,
     Question,
     QuestionKind,
+    Receiver,
 )
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import EVENT, Codec, TextCodec
@@ -38,6 +40,9 @@ class Inner(NoBackplane):
     def __init__(self) -> None:
         self.told: list[Any] = []
         self.asked: list[Question] = []
+
+    def start(self, receiver: Receiver) -> None:
+        self.receiver = receiver
 
     def publish(self, message: Any) -> None:
         self.told.append(message)
@@ -367,10 +372,37 @@ def test_a_leader_that_drains_leaves_when_its_siblings_have_what_it_passed_on() 
     told.backplane.look()
     told.queued()
     told.backplane._heard([word(Word.LEAD, "host.2")], 0)
-    assert told.inner.asked == [Question(QuestionKind.SETTLED, "/")]
+    before = Question(QuestionKind.RELIEVED, "/", ["host.1", []])
+    assert told.inner.asked == [before, Question(QuestionKind.SETTLED, "/")]
     left = json.loads(told.queued()[0][1])
     assert (left["method"], left["detail"]) == ("wsframe_left", "host.2")
     assert b"channel" not in told.backplane._subscriber._wanted
+
+
+def test_who_leads_answers_a_sibling_once_it_leads_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All else that siblings ask is for the clients."""
+    for link in (Publisher, Subscriber):
+        monkeypatch.setattr(link, "start", lambda link: None)
+    told, ear, answered = Told(), Ear(), list[str]()
+    told.backplane.start(ear)
+    told.links(True)
+    told.backplane._heard([(b"channel", None), word(Word.LEAD, "host.1")], 0)
+
+    def ask(kind: QuestionKind, *data: Any) -> None:
+        told.inner.receiver.answer(
+            Question(kind, "/", list(data)), lambda part, last=True: answered.append(data[0])
+        )
+
+    ask(QuestionKind.RELIEVED, "host.2", [])
+    ask(QuestionKind.RELIEVED, "host.3", ["host.1"])
+    ask(QuestionKind.SETTLED, "host.4")
+    assert (answered, ear.heard) == (["host.3", "host.4"], ["settled"])
+    with pytest.raises(Malformed):
+        ask(QuestionKind.RELIEVED, 2)
+    told.leads = False
+    told.backplane.look()
+    told.backplane._heard([word(Word.LEAD, "host.2")], 0)
+    assert answered == ["host.3", "host.4", "host.2"]
 
 
 def test_what_its_threads_say_after_the_end_is_heard_by_nobody() -> None:

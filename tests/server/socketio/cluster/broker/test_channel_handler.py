@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
+from python_server.net.loop import Timer
 from python_server.socketio.cluster.broker.channel_handler import ChannelHandler
 from python_server.socketio.cluster.broker.foreign_messages import WireError, WireMessage, read
 from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place, Word
@@ -58,7 +59,11 @@ class Worker:
             self.payloads.append(payload)
 
         say = lambda word, successor: self.words.append(word)  # noqa: E731
-        leadership: Leadership[Any] = Leadership(place, nothing, say, nothing, nothing, nothing)
+        self.questions: list[list[str]] = []
+        ask = lambda behind, relieved: self.questions.append(behind)  # noqa: E731
+        leadership: Leadership[Any] = Leadership(
+            place, nothing, say, nothing, ask, lambda held: self.handler.take(held), Timer
+        )
         leadership.state = state
         inner = NoBackplane()
         inner.publish = self.inner.append  # type: ignore[method-assign]
@@ -165,6 +170,14 @@ def test_what_workers_of_this_machine_say_moves_the_lead() -> None:
     worker = Worker(Lead.JOINING)
     worker.handler.take([Subscribed(), ENVELOPE])
     assert (worker.words, worker.heard) == ([Word.LEAD], [])
-    worker.handler.take([LeadSaid("host.1"), ENVELOPE, LeftSaid("host.1")])
+    worker.handler.take([LeadSaid("host.1"), ENVELOPE, ENVELOPE])
+    assert (worker.handler.leadership.state, worker.heard) == (Lead.WAITING, [])
+    worker.handler.take([LeftSaid("host.1")])
     assert worker.handler.leadership.state is Lead.LEADING
-    assert worker.heard == [ENVELOPE]
+    assert worker.heard == [ENVELOPE, ENVELOPE]
+
+
+def test_whose_word_is_kept_is_told_that_it_stands_behind() -> None:
+    worker = Worker(Lead.SAID)
+    worker.handler.take([LeadSaid("host.1"), LeadSaid("host.2"), LeadSaid("host.2"), LeadSaid("host.1")])
+    assert worker.questions == [[], ["host.2"]]
