@@ -296,6 +296,22 @@ class Machine:
         self.random.choice(choices)()
         return True
 
+    def step_all(self) -> int:
+        """One step of each that has something to do, in an order of chance; how many they were.
+
+        Of very many, who is ready is looked up once for all of them, not once for each step.
+        """
+        self._settle()
+        ready: list[ToldPool | Loop] = [pool for pool in self.pools if pool.can_run()]
+        ready += [loop for loop in self.loops if self._has_work(loop)]
+        self.random.shuffle(ready)
+        for each in ready:
+            if isinstance(each, Loop):
+                each.run_once()
+            elif each.can_run():  # what another has done meanwhile may be what it waited for
+                each.run_next()
+        return len(ready)
+
     def _settle(self) -> None:
         """Threads that have got their answer have noticed it, all of them."""
         for pool in self.pools:

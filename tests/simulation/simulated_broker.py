@@ -6,10 +6,12 @@ It must not know what is published; it speaks RESP to subscribers, and is away w
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
+from operator import attrgetter
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -18,6 +20,7 @@ from python_server.socketio.cluster.broker import backplane, connections
 from simulated_machine import GUARD_SECONDS, Machine, Stuck
 from simulated_network import Network
 from simulated_stream import Stream
+from simulated_traffic import Traffic, array, reply_bytes
 
 URL = "redis://simulated"
 STREAMS_URL = "redis+streams://simulated"
@@ -118,19 +121,20 @@ class Connection:
         self._sock: Connection | None = None
         self._answers: deque[Any] = deque()
         self._timeout = 0.0
-        self.channels: set[bytes] = set()
+        self._channels: set[bytes] = set()
         self.pushes: deque[tuple[float, bytes]] = deque()  # each with the moment when it comes
         self.lost = True
+        self.number = 0  # in the order in which they came
 
     def connect(self) -> None:
         self._broker.check(self)
         self.lost = False
         self._sock = self
-        self._broker.connections[self] = None
+        self._broker.add(self)
 
     def disconnect(self) -> None:
         self.lost = True
-        self._broker.connections.pop(self, None)
+        self._broker.remove(self, self._channels)
 
     def pack_commands(self, commands: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         return list(commands)
@@ -153,6 +157,7 @@ class Connection:
             part.decode() if not at and type(part) is bytes else part for at, part in enumerate(parts)
         )
         stream = self._broker.stream
+        self._broker.traffic.heard(self.owner, name, array(*map(as_bytes, parts)))
         if name == "XADD":
             self._answers.append(stream.add(arguments[5:]))
         elif name == "XREAD":
@@ -175,19 +180,22 @@ class Connection:
             self._answers.append(stream.take(arguments[0]))
         elif name == "PING":
             self._answers.append(b"PONG")
-            self.push(b"+PONG\r\n")
+            self.push(b"+PONG\r\n", counts=bool(self._channels))  # else that answer is read
         elif name == "PUBLISH":
             self._answers.append(self._broker.publish(*arguments))
         else:
             for channel in arguments:
-                (self.channels.add if name == "SUBSCRIBE" else self.channels.discard)(channel)
-                self.push(array(name.lower().encode(), channel) + b":1\r\n")
+                self._broker.subscribe(self, channel, name == "SUBSCRIBE")
+                (self._channels.add if name == "SUBSCRIBE" else self._channels.discard)(channel)
+                self.push(array(name.lower().encode(), channel, more=1) + b":1\r\n")
 
     def read_response(self) -> Any:
         if self.lost:
             raise ConnectionError("the simulated broker has gone")
         answer = self._answers.popleft()
-        return answer() if callable(answer) else answer
+        told = answer() if callable(answer) else answer
+        self._broker.traffic.told(self.owner, "answer", reply_bytes(told))
+        return told
 
     def _read(self, count: int, seconds: float, entry_id: bytes) -> object:
         """XREAD, as soon as there is something."""
@@ -207,12 +215,14 @@ class Connection:
     def shutdown(self, how: int) -> None:
         self.lost = True
 
-    def push(self, data: bytes) -> None:
+    def push(self, data: bytes, counts: bool = True) -> None:
         """It comes later, behind all that came before."""
-        due = max(
-            self._broker.machine.now + self._broker.network.delay() / 4, *(at for at, _ in self.pushes), 0
-        )
+        due = self._broker.machine.now + self._broker.network.delay() / 4
+        if self.pushes:
+            due = max(due, self.pushes[-1][0])
         self.pushes.append((due, data))
+        if counts:
+            self._broker.traffic.told(self.owner, "push", len(data))
         self._broker.loop.call_later(due - self._broker.loop.now, lambda: None)
 
     def _readable(self) -> bool:
@@ -231,17 +241,16 @@ class Connection:
         return data
 
 
-def array(*items: bytes) -> bytes:
-    """RESP of an array that has one more element than these."""
-    return b"*%d\r\n" % (len(items) + 1) + b"".join(b"$%d\r\n%s\r\n" % (len(item), item) for item in items)
+def as_bytes(part: Any) -> bytes:
+    return part.encode() if type(part) is str else part
 
 
 class Broker:
     """All channels.
 
     Attributes:
-        owner: who makes connections at the moment. gone: owners that were killed.
-        away: nobody is connected, and nobody can be.
+        owner: who makes connections at the moment. gone: owners that were killed, or are cut off.
+        away: nobody is connected, and nobody can be. traffic: what it has heard and told.
     """
 
     def __init__(self, machine: Machine, loop: Loop, network: Network, streams: bool = False) -> None:
@@ -252,6 +261,9 @@ class Broker:
         self.loop = loop
         self.network = network
         self.connections: dict[Connection, None] = {}
+        self._subscribers: defaultdict[bytes, dict[Connection, None]] = defaultdict(dict)
+        self._numbers = count()
+        self.traffic = Traffic()
         self.owner = ""
         self.gone: set[str] = set()
         self.away = False
@@ -279,10 +291,28 @@ class Broker:
         if self.away or connection.owner in self.gone:
             raise ConnectionError("the simulated broker cannot be reached")
 
+    def add(self, connection: Connection) -> None:
+        connection.number = next(self._numbers)
+        self.connections[connection] = None
+
+    def remove(self, connection: Connection, channels: set[bytes]) -> None:
+        self.connections.pop(connection, None)
+        for channel in channels:
+            self._subscribers[channel].pop(connection, None)
+
+    def subscribe(self, connection: Connection, channel: bytes, wanted: bool) -> None:
+        if wanted:
+            self._subscribers[channel][connection] = None
+        else:
+            self._subscribers[channel].pop(connection, None)
+
     def publish(self, channel: bytes, payload: bytes) -> int:
-        reached = [each for each in self.connections if channel in each.channels and not each.lost]
+        """To those that are subscribed, in the order in which they came; how many they are."""
+        reached = [each for each in self._subscribers.get(channel, ()) if not each.lost]
+        reached.sort(key=attrgetter("number"))
+        message = array(b"message", channel, payload)
         for each in reached:
-            each.push(array(b"message", channel) + b"$%d\r\n%s\r\n" % (len(payload), payload))
+            each.push(message)
         return len(reached)
 
     def leave(self) -> None:
