@@ -1,4 +1,4 @@
-"""Machines of one worker each, without sockets: hub, adapter, recovery and broker backplane are the real ones.
+"""Machines of one worker each, without sockets: hub, adapter, recovery and broker backplane are real.
 
 It must not know what is done to them, or what is counted; a crowd of clients is one session, and a number.
 """
@@ -47,7 +47,7 @@ class Crowd:
 
     Attributes:
         count: of the clients. delivered_count, delivered_bytes: of all of them together.
-        texts: what one of them was sent; None: it is not kept.
+        texts: what one of them was sent; where it is not kept, the first alone.
     """
 
     blocked = closed = False
@@ -56,12 +56,13 @@ class Crowd:
     def __init__(self, count: int, keeps: bool) -> None:
         self.count = count
         self.delivered_count = self.delivered_bytes = 0
-        self.texts: list[str] | None = [] if keeps else None
+        self.texts: list[str] = []
+        self._keeps = keeps
 
     def send_prepared(self, prepared: Prepared) -> None:
         self.delivered_count += self.count
         self.delivered_bytes += self.count * len(prepared.frames)
-        if self.texts is not None:
+        if self._keeps or not self.texts:
             self.texts += map(str, prepared.packets)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
@@ -97,8 +98,8 @@ class Member:
         self.session.receive("40" + ("" if auth is None else json.dumps(auth)))
 
     def look(self) -> None:
-        """Read what has come since."""
-        texts = self.crowd.texts or []
+        """Read what has come since the last time."""
+        texts = self.crowd.texts
         for text in texts[self._looked_count :]:
             if text.startswith("40"):
                 named = json.loads(text[2:])

@@ -1,4 +1,4 @@
-"""What a simulated broker has heard and told, counted as RESP: commands, messages and bytes, by who they are of.
+"""What a simulated broker has heard and told, as RESP: commands, messages and bytes, by who they are of.
 
 It must not know what a command does.
 """

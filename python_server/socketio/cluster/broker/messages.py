@@ -76,7 +76,7 @@ class Asking(Struct):
     timeout_seconds: float | None = None
 
 
-class AnsweredQuestion(Struct):
+class AnsweredQuestion(Struct, omit_defaults=True):
     """A word to a worker's inbox: a part of an answer, its end, an ack from elsewhere, or nothing.
 
     Attributes:

@@ -164,8 +164,14 @@ def test_an_answer_of_another_shape_is_the_askers_to_refuse(machine: Machine) ->
 
     question = Question(QuestionKind.MEMBERS, "/")
     machine.requests.ask(PeerRequest(question, refuse, machine.ended.append))
+    machine.reached(2)
     with pytest.raises(Malformed):
         machine.hear(AnsweredQuestion(1, "odd"))
+    with pytest.raises(Malformed):
+        machine.hear(AnsweredQuestion(1, "odd", last=True))
+    assert machine.ended == []
+    machine.hear(AnsweredQuestion(1, last=True))
+    assert machine.ended == [0]
 
 
 # ---- answering
@@ -199,7 +205,29 @@ def test_a_question_and_its_answers_between_two_machines() -> None:
     there.requests.answer(asking, "there", Clients(), Siblings())  # type: ignore[arg-type]
     for channel, payload, _ in there.published:
         here.hear(*here.reader.read([(channel, payload)], 0))  # type: ignore[arg-type]
-    assert (here.parts, here.ended) == ([["/n"], ["data"], ["sibling"]], [3])
+    assert (here.parts, here.ended) == ([["sibling"], ["/n"], ["data"]], [3])
+    assert len(there.published) == 3  # the last part is the end
+
+
+class SlowSiblings(NoBackplane):
+    """Other workers of the machine, which answer when they are told to."""
+
+    def request(self, request: PeerRequest) -> None:
+        self.asked = request
+
+
+def test_siblings_that_take_their_time_end_the_answer() -> None:
+    here, there, siblings = Machine("here"), Machine("there"), SlowSiblings()
+    here.ask(data="data")
+    here.reached(1)
+    ((channel, payload, _),) = here.published
+    (asking,) = there.reader.read([(channel, payload)], 0)
+    there.requests.answer(asking, "there", Clients(), siblings)  # type: ignore[arg-type]
+    siblings.asked.heard(None)  # nothing, which is not said
+    siblings.asked.ended(1)
+    for channel, payload, _ in there.published:
+        here.hear(*here.reader.read([(channel, payload)], 0))  # type: ignore[arg-type]
+    assert (here.parts, here.ended, len(there.published)) == ([["/n"], ["data"]], [1], 3)
 
 
 @pytest.mark.parametrize(("host", "leads"), [("there", False), ("here", True)])
