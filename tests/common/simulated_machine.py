@@ -11,7 +11,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from python_server.net.loop import Loop
@@ -296,13 +296,12 @@ class Machine:
         self.random.choice(choices)()
         return True
 
-    def step_all(self) -> int:
-        """One step of each that has something to do, in an order of chance; how many they were.
+    def step_all(self, pools: Sequence[ToldPool]) -> int:
+        """One step of each of these pools and of each loop that has something to do, in an order of chance.
 
-        Of very many, who is ready is looked up once for all of them, not once for each step.
+        For very many of which few can do something: who they may be the caller knows.
         """
-        self._settle()
-        ready: list[ToldPool | Loop] = [pool for pool in self.pools if pool.can_run()]
+        ready: list[ToldPool | Loop] = [pool for pool in pools if pool.can_run()]
         ready += [loop for loop in self.loops if self._has_work(loop)]
         self.random.shuffle(ready)
         for each in ready:

@@ -25,6 +25,7 @@ from simulated_traffic import Traffic, array, reply_bytes
 URL = "redis://simulated"
 STREAMS_URL = "redis+streams://simulated"
 SLOW_PUBLISHER, SLOW_SECONDS = 0.05, 2.0  # of batches, and how late they are at most
+SOON_SECONDS = 1e-6
 CUT_IN_ANSWER = 0.01  # of batches: the connection is lost before the answers
 
 
@@ -50,6 +51,11 @@ class ToldThread:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
         self.broker.machine.pools.append(self)  # type: ignore[arg-type]
+        self.touch()
+
+    def touch(self) -> None:
+        """What it waits for may be there: of very many, nobody else needs to be looked at."""
+        self.broker.touched[self] = None
 
     def can_run(self) -> bool:
         return self._ready() or self._due <= self.broker.machine.now
@@ -63,12 +69,20 @@ class ToldThread:
             self._thread.join()
             self.broker.machine.pools.remove(self)  # type: ignore[arg-type]
 
+    def _over(self, due: float) -> None:
+        """It has waited long enough, or, by a rounding of the last digit, has in a moment."""
+        self.touch()
+        if self.broker.wakes_exactly and self._due == due > self.broker.machine.now:
+            self.broker.loop.call_later(SOON_SECONDS, partial(self._over, due))
+
     def wait(self, ready: Callable[[], bool], seconds: float | None) -> None:
         """Its thread: until it is so, or so long."""
         self._ready = ready
         self._due = float("inf") if seconds is None else self.broker.machine.now + seconds
         if seconds is not None:  # time does not pass by it
-            self.broker.loop.call_later(self._due - self.broker.loop.now, lambda: None)
+            self.broker.loop.call_later(self._due - self.broker.loop.now, partial(self._over, self._due))
+        if ready():
+            self.touch()
         self._returned.release()
         self._granted.acquire()
 
@@ -87,6 +101,7 @@ class ToldCondition:
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
+        self._waiting: ToldThread | None = None  # of each there is one
 
     def __enter__(self) -> None:
         self._lock.acquire()
@@ -96,6 +111,8 @@ class ToldCondition:
 
     def notify_all(self) -> None:
         """Whoever waits looks itself."""
+        if self._waiting is not None:
+            self._waiting.touch()
 
     def wait_for(self, ready: Callable[[], Any], seconds: float | None = None) -> bool:
         if ready():
@@ -104,7 +121,9 @@ class ToldCondition:
         try:
             thread = getattr(ToldThread.own, "thread", None)
             if thread is not None:
+                self._waiting = thread
                 thread.wait(lambda: bool(ready()), seconds)
+                self._waiting = None
             else:  # a worker that ends waits for what is still to be published
                 ToldThread.broker.run_threads(ready)
         finally:
@@ -125,6 +144,7 @@ class Connection:
         self.pushes: deque[tuple[float, bytes]] = deque()  # each with the moment when it comes
         self.lost = True
         self.number = 0  # in the order in which they came
+        self._waiting: ToldThread | None = None
 
     def connect(self) -> None:
         self._broker.check(self)
@@ -142,7 +162,7 @@ class Connection:
     def send_packed_command(self, commands: list[tuple[Any, ...]], check_health: bool = True) -> None:
         broker, chance = self._broker, self._broker.machine.random
         if broker.streams and not broker.network.calm and chance.random() < SLOW_PUBLISHER:
-            ToldThread.own.thread.wait(lambda: self.lost, chance.random() * SLOW_SECONDS)
+            self._wait(lambda: self.lost, chance.random() * SLOW_SECONDS)
         for command in commands:
             self.send_command(*command)
         if broker.streams and not broker.network.calm and chance.random() < CUT_IN_ANSWER:
@@ -201,7 +221,9 @@ class Connection:
         """XREAD, as soon as there is something."""
         stream, machine = self._broker.stream, self._broker.machine
         if not stream.read(entry_id, count):
-            ToldThread.own.thread.wait(lambda: self.lost or stream.due(entry_id) <= machine.now, seconds)
+            self._broker.stream_readers[self] = None
+            self._wait(lambda: self.lost or stream.due(entry_id) <= machine.now, seconds)
+            del self._broker.stream_readers[self]
         if self.lost:
             raise ConnectionError("the simulated broker has gone")
         entries = stream.read(entry_id, count)
@@ -213,7 +235,28 @@ class Connection:
         self._timeout = seconds
 
     def shutdown(self, how: int) -> None:
+        self.lose()
+
+    def lose(self) -> None:
         self.lost = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Whoever waits for something from here looks."""
+        if self._waiting is not None:
+            self._waiting.touch()
+
+    def _come(self) -> None:
+        """Something has, perhaps, by a rounding of the last digit, only in a moment."""
+        self.wake()
+        if self._broker.wakes_exactly and self.pushes and self.pushes[0][0] > self._broker.machine.now:
+            soon = self.pushes[0][0] - self._broker.loop.now
+            self._broker.loop.call_later(max(SOON_SECONDS, soon), self._come)
+
+    def _wait(self, ready: Callable[[], bool], seconds: float) -> None:
+        self._waiting = thread = ToldThread.own.thread
+        thread.wait(ready, seconds)
+        self._waiting = None
 
     def push(self, data: bytes, counts: bool = True) -> None:
         """It comes later, behind all that came before."""
@@ -223,14 +266,14 @@ class Connection:
         self.pushes.append((due, data))
         if counts:
             self._broker.traffic.told(self.owner, "push", len(data))
-        self._broker.loop.call_later(due - self._broker.loop.now, lambda: None)
+        self._broker.loop.call_later(due - self._broker.loop.now, self._come)
 
     def _readable(self) -> bool:
         return self.lost or bool(self.pushes and self.pushes[0][0] <= self._broker.machine.now)
 
     def recv(self, most: int) -> bytes:
         if not self._readable():
-            ToldThread.own.thread.wait(self._readable, self._timeout)
+            self._wait(self._readable, self._timeout)
         if self.lost:
             return b""
         data = b""
@@ -251,6 +294,9 @@ class Broker:
     Attributes:
         owner: who makes connections at the moment. gone: owners that were killed, or are cut off.
         away: nobody is connected, and nobody can be. traffic: what it has heard and told.
+        touched: threads to which something has happened since they were looked at.
+        stream_readers: connections that wait for an entry. wakes_exactly: they, and all others, are looked at
+            only when they are touched.
     """
 
     def __init__(self, machine: Machine, loop: Loop, network: Network, streams: bool = False) -> None:
@@ -264,6 +310,9 @@ class Broker:
         self._subscribers: defaultdict[bytes, dict[Connection, None]] = defaultdict(dict)
         self._numbers = count()
         self.traffic = Traffic()
+        self.touched: dict[ToldThread, None] = {}
+        self.stream_readers: dict[Connection, None] = {}
+        self.wakes_exactly = False
         self.owner = ""
         self.gone: set[str] = set()
         self.away = False
@@ -271,8 +320,14 @@ class Broker:
     def _delay(self) -> float:
         """Of an entry, until readers see it; they are woken then."""
         seconds = self.network.delay() / 4
-        self.loop.call_later(seconds, lambda: None)
+        self.loop.call_later(seconds, self.wake_readers)
         return seconds
+
+    def wake_readers(self) -> None:
+        for each in self.stream_readers:
+            each.wake()
+        if self.wakes_exactly and (due := self.stream.next_due()) < float("inf"):
+            self.loop.call_later(max(SOON_SECONDS, due - self.loop.now), self.wake_readers)
 
     def installed(self) -> ExitStack:
         """While this holds, links of workers are made to this broker."""
@@ -322,7 +377,7 @@ class Broker:
 
     def cut(self, *lost: Connection) -> None:
         for each in lost:
-            each.lost = True
+            each.lose()
 
     def kill(self, owner: str) -> None:
         """That process says and hears nothing more."""

@@ -16,6 +16,7 @@ from simulated_network import Network
 from simulated_servers import MachineServer
 
 TOGETHER_COUNT = 50  # machines that start at one moment
+LOOKED_AT_COUNT = 20  # machines, of which each thread is looked at once more
 TURNS_MAX_COUNT = 100_000  # in one moment: somebody turns for nothing
 STACK_BYTES = 256 * 1024  # of a thread: there are three for each machine
 
@@ -45,6 +46,7 @@ class Deployment:
         self.network = Network(machine, self.loop, slow, delay_seconds, narrow=False)
         self.network.calm = not slow
         self.broker = Broker(machine, self.loop, self.network, streams)
+        self.broker.wakes_exactly = True
         self.per_room, self.recovery_seconds = per_room, recovery_seconds
         self.servers: dict[str, MachineServer] = {}
         self._gone: list[MachineServer] = []
@@ -86,8 +88,13 @@ class Deployment:
 
     def settle(self) -> None:
         """All that can be done at this moment."""
+        machine, broker = self.machine, self.broker
         for _ in range(TURNS_MAX_COUNT):
-            if not self.machine.step_all():
+            touched, broker.touched = [*broker.touched], {}
+            # Threads are the machine's pools.
+            if not machine.step_all([each for each in touched if not each.ended]) and not broker.touched:  # type: ignore[misc]
+                if self._count <= LOOKED_AT_COUNT:
+                    assert not any(each.can_run() for each in broker.threads()), "somebody was not woken"
                 return
         raise Stuck(f"{TURNS_MAX_COUNT} turns in no time")
 
