@@ -92,6 +92,7 @@ def memory_sample(count: int, streams: bool) -> dict[str, float]:
                 client.look()
                 client.server.enter(client, EVERYBODY)
             deployment.settle()
+            joined = held()
             for _ in servers:  # what was read last stays in the buffers of who reads
                 servers[0].hub.emit(
                     "said", (servers[0].name, 0, "x" * 100), BroadcastOptions(rooms=(EVERYBODY,))

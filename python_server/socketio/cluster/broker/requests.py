@@ -85,11 +85,14 @@ class BrokerRequests:
             self._expire(next(iter(self._asked.values())))
         number, question, timeout_seconds = next(self._ids), request.question, request.timeout_seconds
         asking = Asking(number, self.name, question.kind, question.namespace, question.data, timeout_seconds)
-        foreign = self._foreign_question(question, number)
+        foreign = self._foreign_question(question, number) if request.to is None else None
         asked = self._asked[number] = Asked(number, request, foreign is not None)
         if timeout_seconds is not None:
             asked.timer = self.call_later(timeout_seconds, partial(self._expire, asked))
-        self.publish(self.channels.questions, write(asking), partial(self.post, self._reached, asked))
+        channel, said = self.channels.questions, write(asking)
+        if request.to is not None:
+            channel, said = self.channels.inbox_of(request.to), write(AnsweredQuestion(asking=asking))
+        self.publish(channel, said, partial(self.post, self._reached, asked))
         if foreign is not None:
             self.publish(self.channels.shared, foreign, partial(self.post, self._listened, asked))
 
@@ -193,6 +196,15 @@ class BrokerRequests:
         # First: of a worker alone they have ended before it answers itself.
         inner.request(PeerRequest(question, told, others_ended, asking.timeout_seconds))
         receiver.answer(question, reply)
+
+    def answer_alone(self, asking: Asking, receiver: Receiver) -> None:
+        """Answer for this worker, which alone was asked. Raises Malformed."""
+        inbox = self.channels.inbox_of(asking.sender)
+
+        def reply(part: JSONValue, last: bool = True) -> None:
+            self.publish(inbox, write(AnsweredQuestion(asking.id, part, last)))
+
+        receiver.answer(Question(asking.kind, asking.namespace, asking.data), reply)
 
     def close(self) -> None:
         """Nobody is waited for any more."""

@@ -37,6 +37,7 @@ class Kept:
         )
         reader = ChannelReader(self.channels, "host.", TextCodec, lambda: None, lambda: None)
         self.records = BrokerRecords(
+            "host.1",
             self.channels.record_of,
             self.publisher.ask,
             lambda function, *args, nbytes=0: self._posted.put((function, args)),
