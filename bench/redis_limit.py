@@ -30,6 +30,7 @@ TOGETHER = (1, 50)  # messages that come to Redis at once
 PAYLOADS_BYTES = (150, 1_000)
 DELIVERIES_COUNT = 40_000  # of one case, at least
 TURNS_MIN_COUNT, MESSAGES_MAX_COUNT = 20, 5_000
+MEASURED = ("cpu_us_per_message", "cpu_us_per_delivery", "bytes_per_delivery", "deliveries_per_second")
 # As machines read a stream: python_server/socketio/cluster/broker/stream_reader.py.
 READ = (b"XREAD", b"COUNT", b"100", b"BLOCK", b"1000", b"STREAMS", CHANNEL)
 # As it is added to: connections.py.
@@ -219,12 +220,7 @@ def main() -> None:
         runs = [[measure(redis, *case) for case in cases] for _ in range(given.rounds)]
         version = redis.version()
     rows = [
-        {
-            name: median(each[name] for each in same)
-            if isinstance(same[0][name], (int, float))
-            else same[0][name]
-            for name in same[0]
-        }
+        {**same[0], **{name: median(each[name] for each in same) for name in same[0] if name in MEASURED}}
         for same in zip(*runs, strict=True)
     ]
     if given.json:
@@ -242,7 +238,7 @@ def main() -> None:
             "cpu_us_per_delivery",
             "deliveries_per_second",
         )
-        print("| " + " | ".join(f"{row[name]}" for name in names) + " |")
+        print("| " + " | ".join(str(row[name]) for name in names) + " |")
     for kind in ("channel", "stream"):
         for size in PAYLOADS_BYTES:
             for together in TOGETHER:

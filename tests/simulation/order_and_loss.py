@@ -17,6 +17,7 @@ from simulated_servers import CHANNEL, EVERYBODY, MachineServer, Member
 
 SLOW, DELAY_SECONDS = 0.2, 1.0  # of what is on its way: so much is late, by at most so long
 SAY_SECONDS, FAULT_SECONDS = 0.1, 1.0  # pauses at most twice as long
+DELIVERY_SECONDS = DELAY_SECONDS / 4  # at most, from the broker to a machine, as it is simulated
 CUT_SECONDS, AWAY_SECONDS = 6.0, 3.0
 CALM_SECONDS = 30.0
 Event = tuple[str, int]  # of whom, and its number
@@ -96,7 +97,7 @@ class Watch:
 
     def left_meanwhile(self, name: str, moment: float) -> bool:
         """Was it cut off while something that came then may have been on its way to it?"""
-        return any(began - DELAY_SECONDS <= moment < began for began, _ in self.absent[name])
+        return any(began - DELIVERY_SECONDS <= moment < began for began, _ in self.absent[name])
 
 
 class Trial:

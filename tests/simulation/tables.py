@@ -8,14 +8,27 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from workloads import EVENT, IDLE, KILLED, MEMBERS, ONE, RETURN, ROOM_EVENT, ROOMS, START, TOGETHER, UNNOTICED
+from workloads import (
+    EVENT,
+    IDLE,
+    KILLED,
+    MEMBERS,
+    ONE,
+    RETURN,
+    ROOM_EVENT,
+    ROOMS,
+    START,
+    TOGETHER,
+    UNNOTICED,
+    UNSAVED,
+)
 
 Record = dict[str, Any]
 Row = dict[str, Any]
 SHOWN = (
     ("channel", (EVENT, ROOM_EVENT, ONE, MEMBERS, ROOMS, START, IDLE)),
     ("channel per room", (ROOM_EVENT,)),
-    ("stream", (EVENT, TOGETHER, ONE, RETURN, UNNOTICED, KILLED, START, IDLE)),
+    ("stream", (EVENT, TOGETHER, ONE, RETURN, UNNOTICED, UNSAVED, KILLED, START, IDLE)),
 )
 SAID_PER_SECOND = 10  # by each machine, in the table of loads
 CLIENTS_COUNT = 1_000  # of each machine

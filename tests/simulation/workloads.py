@@ -135,13 +135,14 @@ class Workload:
     def say_to_one(self, what: str) -> None:
         """To one client, by machines where it is not."""
         few = self.crowds[f"{self.servers[0].name} few"]
+        speakers = [each for each in self._speakers() if each is not few.server] or [few.server]
 
         def do() -> None:
-            for server in self._speakers():
+            for server in speakers:
                 server.emit(few.sid, PAD)
                 self.deployment.settle()
 
-        self._measured(what, TIMES, do)
+        self._measured(what, len(speakers), do)
         self._hold(what, self.rows[what]["delivered"], ROOM_CLIENTS_COUNT)
 
     # Questions
@@ -205,9 +206,9 @@ class Workload:
 
     # Returns, where machines share a stream
 
-    def returns(self, what: str, leave: Callable[[Member], None]) -> None:
+    def returns(self, what: str, leave: Callable[[Member], None], is_saved: bool = True) -> None:
         """A client is lost on one machine, in a way of its own, and comes to another one: the counts of that,
-        without what was said meanwhile."""
+        without what was said meanwhile. `is_saved`: it was there long enough for a record of it."""
         spent: Counter[str] = Counter()
         servers = self.servers
         times = min(TIMES, len(servers) // 2)
@@ -220,7 +221,7 @@ class Workload:
             self.deployment.settle()
             client.look()
             # What is saved of it, for the day its machine dies, is another thing.
-            self.deployment.pass_seconds(SAVED_SECONDS)
+            self.deployment.pass_seconds(SAVED_SECONDS if is_saved else 0.0)
             before = self._counts()
             leave(client)
             self.deployment.settle()
@@ -256,9 +257,10 @@ MEMBERS, ROOMS, START, IDLE = (
     "a machine starts",
     "a second in which nothing is said",
 )
-RETURN, UNNOTICED, KILLED = (
+RETURN, UNNOTICED, UNSAVED, KILLED = (
     "a client returns to another machine",
     "the same before its machine has noticed",
+    "the same, and within its first five seconds",
     "the same after its machine was killed",
 )
 TOGETHER_COUNT = 100
@@ -285,6 +287,7 @@ def play(deployment: Deployment, idle_seconds: float = 10.0) -> dict[str, dict[s
             if deployment.broker.streams and count > 1:
                 work.returns(RETURN, Member.lose)
                 work.returns(UNNOTICED, lambda client: None)
+                work.returns(UNSAVED, lambda client: None, is_saved=False)
                 work.returns(KILLED, lambda client: deployment.kill(client.server))
             work.start_one(START)
     return work.rows
