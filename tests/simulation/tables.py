@@ -15,7 +15,9 @@ from workloads import (
     MEMBERS,
     ONE,
     RETURN,
+    ROOM_CLIENTS_COUNT,
     ROOM_EVENT,
+    ROOM_MACHINES_COUNT,
     ROOMS,
     START,
     TOGETHER,
@@ -32,7 +34,6 @@ SHOWN = (
 )
 SAID_PER_SECOND = 10  # by each machine, in the table of loads
 CLIENTS_COUNT = 1_000  # of each machine
-ROOM_MACHINES_COUNT = 3
 SMALL_BYTES = 150
 
 
@@ -41,6 +42,11 @@ def amount(number: float) -> str:
     if number >= 100 or number == int(number):
         return f"{number:,.0f}"
     return f"{number:.1f}" if number >= 1 else f"{number:.2g}"
+
+
+def rounded(number: float) -> str:
+    """To three digits."""
+    return f"{float(f'{number:.3g}'):,.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -89,7 +95,7 @@ def redis(found: Record) -> list[str]:
     for size_bytes in sorted({row["payload_bytes"] for row in rows}):
         for readers in sorted({row["readers"] for row in rows}):
             cells = [
-                amount(1e6 / _cost(rows, kind, readers, together, size_bytes))
+                rounded(1e6 / _cost(rows, kind, readers, together, size_bytes))
                 for kind in ("channel", "stream")
                 for together in (1, 50)
             ]
@@ -100,7 +106,7 @@ def redis(found: Record) -> list[str]:
 
 def _share(seconds: float) -> str:
     """Of one core."""
-    return f"{100 * seconds:.1f} %" if seconds < 0.1 else f"{100 * seconds:,.0f} %"
+    return f"{100 * seconds:.2f} %" if seconds < 0.01 else f"{rounded(100 * seconds)} %"
 
 
 def loads(record: Record) -> list[str]:
@@ -117,7 +123,8 @@ def loads(record: Record) -> list[str]:
             ("channel", ROOM_MACHINES_COUNT, samples["read_us"], heard_here),
         ):
             low, high = (said * _cost(rows, kind, readers, together) / 1e6 for together in (50, 1))
-            own = (heard * read_us + SAID_PER_SECOND * samples["publish_us"]) / 1e6
+            own_us = samples["publish_us"] + ROOM_MACHINES_COUNT * ROOM_CLIENTS_COUNT * samples["deliver_us"]
+            own = (heard * read_us + SAID_PER_SECOND * own_us) / 1e6
             cells += [f"{_share(low)} to {_share(high)}", _share(own)]
         lines.append([f"{size:,}", *cells])
     head = ["calculated: machines", "events/s"]
