@@ -37,6 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
 SEED = 1
 MEMORY_MACHINES = (10, 50)
 TRIAL_SECONDS = 30.0
+LARGE_COUNT, LARGE_TRIAL_SECONDS = 500, 10.0  # for that and more machines
 
 
 def sizes(machines: int) -> list[int]:
@@ -61,7 +62,8 @@ def try_order(machines: int) -> list[dict[str, Any]]:
     found = []
     for size in sizes(machines)[1:]:
         for kind in ("channel", "stream"):
-            trial = order_and_loss(SEED, size, kind == "stream", TRIAL_SECONDS)
+            seconds = TRIAL_SECONDS if size < LARGE_COUNT else LARGE_TRIAL_SECONDS
+            trial = order_and_loss(SEED, size, kind == "stream", seconds)
             found.append(
                 {"machines": size, "kind": kind, **dict(trial.happened), "broken": trial.broken[:10]}
             )
