@@ -148,7 +148,13 @@ def memory(record: Record) -> list[str]:
         lines.append(
             [f"{kind}, 1,000 machines, calculated", "", "", f"{more_kib:.0f} in all", "", f"{whole:.1f}"]
         )
-    head = ["KiB", "a machine, alone", "a client in one room", "each other machine", "each event"]
+    head = [
+        "measured, in KiB",
+        "a machine, alone",
+        "a client in one room",
+        "each other machine",
+        "each event",
+    ]
     return table([*head, "MiB with 1,000 clients"], lines)
 
 
