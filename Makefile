@@ -18,6 +18,8 @@ FOLDERS ?=
 PLACES ?=
 SEED ?= 1
 SEEDS ?= 1-200
+MACHINES ?= 1000
+PARTS ?= samples,redis,messages,order,memory
 SECONDS ?=
 COUNT ?=
 REPLAY ?=
@@ -30,7 +32,7 @@ BENCH ?=
 RECORDS ?=
 
 .PHONY: FORCE help serve test test-all test-python test-32-bit lint bandit audit constraints rows docs picture client optional-tools
-.PHONY: fuzz simulate faults soak delivery delivery-compare strict sanitize valgrind coverage coverage-mirror mutation
+.PHONY: fuzz simulate large faults soak delivery delivery-compare strict sanitize valgrind coverage coverage-mirror mutation
 .PHONY: wheel release-check bare bench bench-pages bench-profiles clean
 
 help:
@@ -48,6 +50,8 @@ help:
 	@echo "Trust, that can be run again:"
 	@echo "make fuzz    the whole server: SECONDS=... or COUNT=... conversations of each machine, SEED=...; REPLAY=FILE one finding again"
 	@echo "make simulate   clusters of workers and clients in one process, with kills, cuts and rolls by chance (SEEDS=1-200)"
+	@echo "make large   what up to MACHINES=$(MACHINES) machines at one Redis cost, and what they lose when they are cut off (needs"
+	@echo "             redis-server; minutes; PARTS=messages,order: a part)"
 	@echo "make faults  let each call of the system fail in turn: sockets, memory, threads, TLS, logs, Redis (1 to 3 minutes)"
 	@echo "make soak    two machines under good and bad traffic, workers killed, Redis restarted: MINUTES=$(MINUTES)"
 	@echo "             (SOAK='--seed 7': the same traffic again; SOAK='--plant loss': a fault that it has to find)"
@@ -113,6 +117,10 @@ fuzz: $(VENV)/test-installed
 
 simulate: $(VENV)/test-installed
 	$(BIN)/python tests/simulation/simulate.py $(SEEDS)
+
+# The record is build/large.json; --keep: of the page as well.
+large: $(VENV)/test-installed
+	$(BIN)/python tests/simulation/large.py --machines $(MACHINES) --parts $(PARTS)
 
 # Each call fails once by each of its faults, in the middle of each conversation; then whole processes are short of things.
 faults: $(VENV)/test-installed

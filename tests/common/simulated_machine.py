@@ -11,7 +11,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from python_server.net.loop import Loop
@@ -295,6 +295,21 @@ class Machine:
             return False
         self.random.choice(choices)()
         return True
+
+    def step_all(self, pools: Sequence[ToldPool]) -> int:
+        """One step of each of these pools and of each loop that has something to do, in an order of chance.
+
+        For very many of which few can do something: who they may be the caller knows.
+        """
+        ready: list[ToldPool | Loop] = [pool for pool in pools if pool.can_run()]
+        ready += [loop for loop in self.loops if self._has_work(loop)]
+        self.random.shuffle(ready)
+        for each in ready:
+            if isinstance(each, Loop):
+                each.run_once()
+            elif each.can_run():  # what another has done meanwhile may be what it waited for
+                each.run_next()
+        return len(ready)
 
     def _settle(self) -> None:
         """Threads that have got their answer have noticed it, all of them."""

@@ -53,6 +53,11 @@ class Stream:
         position = self._position_behind(entry_id)
         return self._seen_at[position] if position < len(self._entries) else float("inf")
 
+    def next_due(self) -> float:
+        """When somebody sees something that nobody sees yet; infinity: there is nothing."""
+        position = bisect_right(self._seen_at, self._now())
+        return self._seen_at[position] if position < len(self._seen_at) else float("inf")
+
     def read(self, entry_id: bytes, count: int) -> list[Entry]:
         first = self._position_behind(entry_id)
         seen = bisect_right(self._seen_at, self._now())

@@ -145,18 +145,20 @@ class Reply(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PeerRequest:
-    """A question to everybody else, and who takes the answers.
+    """A question to everybody else, or to one, and who takes the answers.
 
     Attributes:
         heard: called with every part of every answer as it comes. Raises Malformed for a bad one.
         ended: called once, with the number of peers whose answer did not end: when all have, when they are
             gone, or when the time is over (None: it never is).
+        to: the name of a process at the same broker, which alone is asked; one that is gone has no answer.
     """
 
     question: Question
     heard: Callable[[JSONValue], object]
     ended: Callable[[int], object]
     timeout_seconds: float | None = None
+    to: str | None = None
 
 
 class Receiver(Protocol):
@@ -196,7 +198,11 @@ class RecordStore(Protocol):
 
     Attributes:
         secret: with which all machines sign the records; b"" where nobody has chosen one.
+        name: of this process, by which others ask it alone.
     """
+
+    @property
+    def name(self) -> str: ...
 
     @property
     def secret(self) -> bytes: ...

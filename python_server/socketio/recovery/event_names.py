@@ -2,7 +2,7 @@
 
 Must not know: events, clients, logs.
 
-A name is four characters of its giver and a number that rises. The workers of a machine pass on in turn what
+A name is eight characters of its giver and a number that rises. The workers of a machine pass on in turn what
 other machines say: what they name is in one order, since each begins to count at the clock's time.
 """
 
@@ -14,9 +14,10 @@ from typing import Final
 
 from python_server.net.system import REAL, token
 
-# Of a name: so many say which process gave it, the rest is its number there.
-TAG_BYTES: Final = 3
-TAG_CHARACTERS: Final = 4
+# Of a name: so many say which process gave it, the rest is its number there. Two processes of one tag would
+# lose events, as each counts from 0: with 24 bits that is one cluster of 4,000 workers in three.
+TAG_BYTES: Final = 6
+TAG_CHARACTERS: Final = 8
 # In the place of the first character, of events that one worker after the other passes on: no tag has it.
 PASSED_ON: Final = "~"
 # Where the next worker's numbers begin: nobody passes on so many.

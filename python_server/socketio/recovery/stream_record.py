@@ -34,6 +34,7 @@ class StreamRecord(msgspec.Struct, array_like=True):
             unless there were very many, what it had got when it came, None for nothing.
         sent_from: what of them stands in the stream stands behind that place; 0: it is not known.
         private: the packets of those among them that no other process has heard.
+        holder: the process that has stored it; "" in a record of an earlier version.
     """
 
     version: int
@@ -50,6 +51,7 @@ class StreamRecord(msgspec.Struct, array_like=True):
     sent_from: int = 0
     private: dict[str, list[Any]] = {}
     is_live: bool = False
+    holder: str = ""
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -175,12 +175,12 @@ class StreamRestorer:
         else:
             self._admit_lookup(lookup, None)
 
-    def _ask(self, lookup: RecordLookup) -> None:
+    def _ask(self, lookup: RecordLookup, to: str | None = None) -> None:
         lookup.state = LookupStage.ASKING
         namespace = lookup.socket.namespace
         question = Question(QuestionKind.SURRENDER, namespace, plain(SurrenderQuestion(lookup.pid)))
         heard, ended = partial(self._surrendered, lookup), partial(self._asked, lookup)
-        self._services.backplane.request(PeerRequest(question, heard, ended, FETCH_SECONDS))
+        self._services.backplane.request(PeerRequest(question, heard, ended, FETCH_SECONDS, to))
 
     def _late(self, lookup: RecordLookup) -> None:
         """The store, the others or the stream have not come in time."""
@@ -215,7 +215,9 @@ class StreamRestorer:
             return
         if record.is_live and not lookup.is_asked:  # whoever has it still knows more
             lookup.live = record
-            self._ask(lookup)
+            # That one alone, where it is known: if it was killed, nobody has them, and a thousand clients
+            # would each be asked of each machine.
+            self._ask(lookup, record.holder or None)
         else:
             lookup.state = LookupStage.REACHING
             self._reach(lookup, record)
@@ -340,6 +342,7 @@ class StreamRestorer:
 
     def _written(self, kept: Kept, rooms: dict[Room, int], is_live: bool) -> bytes | None:
         """Its record as it is by now; None: it cannot be kept."""
+        kept.record.holder = self._store.name
         try:
             return kept.write(self._log, rooms, is_live, self._store.secret, self._services.complain)
         except Malformed as error:

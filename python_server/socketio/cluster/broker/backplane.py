@@ -196,6 +196,12 @@ class RedisBackplane:
         if request.question.kind is QuestionKind.FETCH:  # only this machine can answer
             self._inner.request(request)
             return
+        if request.to is not None:
+            if self._status.up(PUBLISH):
+                self._requests.ask(request)
+            else:
+                request.ended(1)
+            return
         half = replace(request, ended=both(request.ended))
         self._inner.request(half)
         if self._status.up(PUBLISH):

@@ -21,6 +21,7 @@ from python_server.socketio.cluster.broker.leader import Leadership, Place, Word
 from python_server.socketio.cluster.broker.messages import (
     ORDERED,
     AnsweredQuestion,
+    AskedAlone,
     Asking,
     Channels,
     ForeignAck,
@@ -81,6 +82,7 @@ class ChannelHandler:
             RoomEnvelope: lambda came: self.receiver.receive(came.envelope),
             AnsweredQuestion: self.requests.hear,
             Asking: self._on_question,
+            AskedAlone: lambda came: self.requests.answer_alone(came.asking, self.receiver),
             WireMessage: self._on_foreign_question,
             ForeignAck: self._on_foreign_ack,
             LeadSaid: lambda came: heard(Word.LEAD, came.name),

@@ -28,7 +28,7 @@ ATTACHMENTS_MAX_COUNT: Final = 1000
 EVENTS_CACHED_COUNT: Final = 1024
 # A name (of an event, room, client, namespace) is a key in somebody's table.
 NAME_MAX_LENGTH: Final = 1024
-# What names an event in recovery logs: `event_names` makes 4 characters and a number.
+# What names an event in recovery logs: `event_names` makes 8 characters and a number.
 OFFSET: Final = re.compile(r"[!-~]{0,64}")
 
 EMPTY: Final = msgspec.Raw(b"[]")

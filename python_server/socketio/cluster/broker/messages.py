@@ -76,12 +76,13 @@ class Asking(Struct):
     timeout_seconds: float | None = None
 
 
-class AnsweredQuestion(Struct):
+class AnsweredQuestion(Struct, omit_defaults=True):
     """A word to a worker's inbox: a part of an answer, its end, an ack from elsewhere, or nothing.
 
     Attributes:
         silent_count: workers of the answering machine whose own answer did not end.
         values: of the ack of a python-socketio server's client, packed.
+        asking: none of these, but a question to this worker alone.
     """
 
     id: int | None = None
@@ -89,11 +90,19 @@ class AnsweredQuestion(Struct):
     last: bool = False
     silent_count: int = 0
     values: list[str] | None = None
+    asking: Asking | None = None
 
 
 _read_asking: Final = json.Decoder(Asking).decode
 _read_answered: Final = json.Decoder(AnsweredQuestion).decode
 write: Final = json.Encoder().encode
+
+
+class AskedAlone(Struct, frozen=True):
+    """A question to this worker alone, whoever leads."""
+
+    asking: Asking
+
 
 # On the shared channel
 
@@ -138,6 +147,7 @@ Incoming = (
     | Subscribed
     | RoomEnvelope
     | Asking
+    | AskedAlone
     | AnsweredQuestion
     | WireError
 )
@@ -173,6 +183,8 @@ class ChannelReader:
                 elif channel == self.channels.inbox:
                     answered = _decoded(_read_answered, payload, "answer")
                     value = None if answered.id is None else answered
+                    if answered.asking is not None:
+                        value = AskedAlone(answered.asking)
                 elif channel == self.channels.questions:
                     value = _decoded(_read_asking, payload, "question")
                 else:

@@ -26,10 +26,11 @@ class BrokerRecords:
 
     Attributes:
         key_of: the key of a client's secret. ask: a command for the broker.
-        post: any thread: a call on the loop. secret: see RecordStore.
+        post: any thread: a call on the loop. secret, name: see RecordStore.
         stream: its name. reader: of what stands in it.
     """
 
+    name: str
     key_of: Callable[[str], bytes]
     ask: Callable[..., None]
     post: Callable[..., None]

@@ -85,11 +85,14 @@ class BrokerRequests:
             self._expire(next(iter(self._asked.values())))
         number, question, timeout_seconds = next(self._ids), request.question, request.timeout_seconds
         asking = Asking(number, self.name, question.kind, question.namespace, question.data, timeout_seconds)
-        foreign = self._foreign_question(question, number)
+        foreign = self._foreign_question(question, number) if request.to is None else None
         asked = self._asked[number] = Asked(number, request, foreign is not None)
         if timeout_seconds is not None:
             asked.timer = self.call_later(timeout_seconds, partial(self._expire, asked))
-        self.publish(self.channels.questions, write(asking), partial(self.post, self._reached, asked))
+        channel, said = self.channels.questions, write(asking)
+        if request.to is not None:
+            channel, said = self.channels.inbox_of(request.to), write(AnsweredQuestion(asking=asking))
+        self.publish(channel, said, partial(self.post, self._reached, asked))
         if foreign is not None:
             self.publish(self.channels.shared, foreign, partial(self.post, self._listened, asked))
 
@@ -134,6 +137,16 @@ class BrokerRequests:
         asked = self._asked.get(answer.id or 0)
         if asked is None:
             return
+        try:
+            self._hear_part(asked, answer)
+        finally:  # of a part that was refused the end counts all the same
+            if answer.last:
+                asked.ended_count += 1
+                asked.silent_count += max(0, answer.silent_count)
+            self._look(asked)
+
+    @staticmethod
+    def _hear_part(asked: Asked, answer: AnsweredQuestion) -> None:
         if answer.values is not None:
             asked.clients_count += 1
             asked.request.heard(plain(AcksAsked(1)))
@@ -142,10 +155,6 @@ class BrokerRequests:
             if isinstance(answer.part, dict) and type(answer.part.get("asked_count")) is int:
                 asked.clients_count += answer.part["asked_count"]
             asked.request.heard(answer.part)
-        if answer.last:
-            asked.ended_count += 1
-            asked.silent_count += max(0, answer.silent_count)
-        self._look(asked)
 
     # Answering
 
@@ -158,7 +167,8 @@ class BrokerRequests:
         inbox = self.channels.inbox_of(asking.sender)
 
         def told(part: JSONValue) -> None:
-            self.publish(inbox, write(AnsweredQuestion(asking.id, part)))
+            if part is not None:
+                self.publish(inbox, write(AnsweredQuestion(asking.id, part)))
 
         def ended(silent_count: int) -> None:
             self.publish(inbox, write(AnsweredQuestion(asking.id, last=True, silent_count=silent_count)))
@@ -166,16 +176,35 @@ class BrokerRequests:
         if receiver is None or asking.sender.startswith(host_id + "."):
             ended(0)
             return
+        others_silent: list[int] = []  # how many of our siblings, once all have ended
         half_ended = both(ended)
 
+        def others_ended(silent_count: int) -> None:
+            others_silent.append(silent_count)
+            half_ended(silent_count)
+
         def reply(part: JSONValue, last: bool = True) -> None:
+            if last and others_silent:  # of a thousand machines each says this once, not in two messages
+                whole = AnsweredQuestion(asking.id, part, last=True, silent_count=others_silent[0])
+                self.publish(inbox, write(whole))
+                return
             told(part)
             if last:
                 half_ended(0)
 
         question = Question(asking.kind, asking.namespace, asking.data)
+        # First: of a worker alone they have ended before it answers itself.
+        inner.request(PeerRequest(question, told, others_ended, asking.timeout_seconds))
         receiver.answer(question, reply)
-        inner.request(PeerRequest(question, told, half_ended, asking.timeout_seconds))
+
+    def answer_alone(self, asking: Asking, receiver: Receiver) -> None:
+        """Answer for this worker, which alone was asked. Raises Malformed."""
+        inbox = self.channels.inbox_of(asking.sender)
+
+        def reply(part: JSONValue, last: bool = True) -> None:
+            self.publish(inbox, write(AnsweredQuestion(asking.id, part, last)))
+
+        receiver.answer(Question(asking.kind, asking.namespace, asking.data), reply)
 
     def close(self) -> None:
         """Nobody is waited for any more."""

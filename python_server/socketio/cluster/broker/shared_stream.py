@@ -56,7 +56,13 @@ class SharedStream:
         self._feed: StreamReader | None = None
         self.order: StreamOrder = StreamOrder(inner, handle, self._flush, place.settled, services.call_later)
         self.records: BrokerRecords = BrokerRecords(
-            channels.record_of, publisher.ask, post, services.secret, stream.name, reader
+            place.name,
+            channels.record_of,
+            publisher.ask,
+            post,
+            services.secret,
+            stream.name,
+            reader,
         )
 
     def before(self, receiver: Receiver) -> Receiver:

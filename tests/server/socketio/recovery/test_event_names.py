@@ -6,6 +6,8 @@ It must not know logs or clients.
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_names import (
+    TAG_BYTES,
+    TAG_CHARACTERS,
     EventNames,
     ForeignEventNames,
     sender_and_number,
@@ -25,7 +27,14 @@ def test_every_name_is_another_and_its_number_rises() -> None:
 
 
 def test_a_name_of_another_kind_of_server_has_no_number() -> None:
-    assert sender_and_number("abcd-not-hex") == ("abcd", 0)
+    assert sender_and_number("abcdefgh-not-hex") == ("abcdefgh", 0)
+
+
+def test_no_two_workers_of_a_thousand_machines_share_a_tag() -> None:
+    """Events of one name are one event: that of the second is taken for the first's, and lost."""
+    workers_count = 1_000 * 16
+    assert workers_count**2 / 2 / 2 ** (8 * TAG_BYTES) < 1e-6
+    assert len(EventNames().tag) == TAG_CHARACTERS
 
 
 def test_workers_that_pass_on_in_turn_name_one_series() -> None:

@@ -131,12 +131,12 @@ def test_nothing_said_in_a_room_before_it_entered(log: Log) -> None:
 
 def test_processes_that_have_gone_are_forgotten_with_their_events(log: Log) -> None:
     """Later than these: who asks for a client may know them longer."""
-    for tag, now in (("aaaa", 0.0), ("bbbb", 1.0)):
+    for tag, now in (("aaaaaaaa", 0.0), ("bbbbbbbb", 1.0)):
         log.say(f"{tag}1", now=now)
     log.sweep(REMEMBERED_TIMES * 120.0)
-    assert (log.events.size_bytes, [*log._last]) == (0, ["aaaa", "bbbb"])
+    assert (log.events.size_bytes, [*log._last]) == (0, ["aaaaaaaa", "bbbbbbbb"])
     log.sweep(REMEMBERED_TIMES * 120.0 + 0.5)
-    assert log._last == {"bbbb": ("bbbb1", 1.0)}
+    assert log._last == {"bbbbbbbb": ("bbbbbbbb1", 1.0)}
 
 
 def test_offsets_differ_also_between_logs() -> None:

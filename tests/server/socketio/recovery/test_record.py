@@ -155,6 +155,6 @@ def test_what_is_added_stands_behind_nothing_later_of_its_sender(
     known: str, added: str, all_of_them: str
 ) -> None:
     def events(names: str) -> list[HeardEvent]:
-        return [event(None, name=name[0] * 4 + name[1:]) for name in names.split()]
+        return [event(None, name=name[0] * 8 + name[1:]) for name in names.split()]
 
     assert merged(events(known), events(added)) == events(all_of_them)

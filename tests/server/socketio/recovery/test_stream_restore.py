@@ -35,12 +35,13 @@ class Net:
     """What is shared: a stream, a store of records (the RecordStore port), questions on their way."""
 
     secret = b"ours"
+    name = "holder"  # of each
 
     def __init__(self, make_world: Any, count: int = 3) -> None:
         self.stream: list[tuple[Any, Envelope]] = []
         self.records: dict[str, bytes] = {}
         self.waiting: deque[Callable[[], Any]] = deque()
-        self.away = False
+        self.away = self.is_gone = False
         self.silent_count = self.questions_count = 0
         self.ends = [End(self) for _ in range(count)]
         for index, end in enumerate(self.ends, 1):
@@ -139,6 +140,11 @@ class End:
 
     def request(self, request: PeerRequest) -> None:
         others = [end for end in self.net.ends if end is not self]
+        if request.to is not None:
+            assert request.to == self.net.name
+            if self.net.is_gone:
+                self.net.waiting.append(lambda: request.ended(0))
+                return
         self.net.questions_count += 1
         left = len(others)
 
@@ -554,6 +560,59 @@ def test_a_client_of_a_process_that_was_killed_comes_back_by_the_record_of_a_liv
     die(net, 0)
     person.connect(1)
     assert (person.recovered, person.got) == ([False, True], ["a"])
+
+
+def test_nobody_is_asked_for_the_client_of_a_process_that_is_gone(net: Net, person: Person) -> None:
+    """Of a thousand machines, each would be asked for each of its clients."""
+    assert saved(net, person).holder == net.name
+    net.emit(1, "a")
+    net.read()
+    die(net, 0)
+    net.is_gone = True
+    person.connect(1)
+    assert (person.recovered, person.got) == ([False, True], ["a"])
+    assert net.questions_count == 0
+
+
+def test_a_last_record_of_a_process_that_is_gone_is_better_than_a_saved_one(net: Net, person: Person) -> None:
+    live = saved(net, person)
+    net.emit(1, "a")
+    net.read()
+    person.lose()
+    net.flow()
+    last = net.records[live.pid]
+    net.records[live.pid] = sign(live, net.secret)
+    net.is_gone = True
+    person.connect(1, flow=False)
+    net.flow(1)
+    net.records[live.pid] = last  # it was slower
+    net.flow()
+    person.look()
+    assert (person.recovered, person.got, net.questions_count) == ([False, True], ["a"], 0)
+
+
+def test_who_leaves_while_its_former_process_is_looked_for_may_come_once_more(
+    net: Net, person: Person
+) -> None:
+    assert saved(net, person) is not None
+    die(net, 0)
+    net.is_gone = True
+    person.connect(1, flow=False)
+    net.flow(1)
+    person.lose()
+    net.flow()
+    person.connect(1)
+    assert (person.recovered, net.questions_count) == ([False, True], 0)
+
+
+def test_a_record_that_does_not_say_who_stored_it_is_asked_for(net: Net, person: Person) -> None:
+    live = saved(net, person)
+    live.holder = ""
+    net.records[live.pid] = sign(live, net.secret)
+    die(net, 0)
+    net.is_gone = True
+    person.connect(1)
+    assert (person.recovered, net.questions_count) == ([False, True], 1)
 
 
 @pytest.mark.parametrize("kind", ["join", "leave"])

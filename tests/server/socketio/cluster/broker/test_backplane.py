@@ -310,6 +310,21 @@ def test_who_is_asked(kind: QuestionKind, up: bool, silent_counts: list[int], ch
     assert ended == (silent_counts or [2])
 
 
+@pytest.mark.parametrize(
+    ("up", "silent_counts", "channels"), [(False, [1], []), (True, [], [b"channel#wsframe#there.0"])]
+)
+def test_one_process_alone_is_asked(up: bool, silent_counts: list[int], channels: list[bytes]) -> None:
+    told = Told()
+    told.links(up)
+    ended: list[int] = []
+    question = Question(QuestionKind.SURRENDER, "/")
+    told.backplane.request(PeerRequest(question, lambda part: None, ended.append, to="there.0"))
+    assert told.inner.asked == []
+    assert (ended, [channel for channel, _ in told.queued()]) == (silent_counts, channels)
+    told.backplane.close()
+    assert ended == [1]
+
+
 def test_rooms_that_are_held_are_listened_to_where_each_has_a_channel() -> None:
     assert Told().backplane.room_held is None
     told = Told(per_room=True)

@@ -14,6 +14,7 @@ from python_server.socketio.cluster.broker.foreign_messages import WireError, Wi
 from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place, Word
 from python_server.socketio.cluster.broker.messages import (
     AnsweredQuestion,
+    AskedAlone,
     Asking,
     Channels,
     ForeignAck,
@@ -145,7 +146,16 @@ def test_a_question_of_another_machine_is_answered_by_the_leader() -> None:
     ((question, reply),) = worker.asked
     assert question == Question(QuestionKind.MEMBERS, "/", "red")
     reply(["sid"])
-    assert worker.published == [b"channel#wsframe#other.1"] * 2
+    assert worker.published == [b"channel#wsframe#other.1"]  # the answer, which is its end
+
+
+def test_who_is_asked_alone_answers_though_another_leads() -> None:
+    worker = Worker(Lead.IDLE)
+    worker.handler.take([AskedAlone(Asking(4, "other.1", QuestionKind.SURRENDER, "/", "pid"))])
+    ((question, reply),) = worker.asked
+    assert question == Question(QuestionKind.SURRENDER, "/", "pid")
+    reply(True)
+    assert worker.published == [b"channel#wsframe#other.1"]
 
 
 def test_an_ack_that_this_worker_waits_for_stays_here() -> None:

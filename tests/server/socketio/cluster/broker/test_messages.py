@@ -11,6 +11,7 @@ from python_server.socketio.cluster.broker.foreign_messages import WireError, Wi
 from python_server.socketio.cluster.broker.messages import (
     ORDERED,
     AnsweredQuestion,
+    AskedAlone,
     Asking,
     ChannelReader,
     Channels,
@@ -50,6 +51,7 @@ KINDS: list[tuple[bytes, bytes | None, type]] = [
     (ROOM, EMIT % b"", RoomEnvelope),
     (b"channel#wsframe", ASKING % b"members", Asking),
     (b"channel#wsframe#host.1", b'{"id":1,"last":true}', AnsweredQuestion),
+    (b"channel#wsframe#host.1", b'{"asking":' + ASKING % b"surrender" + b"}", AskedAlone),
 ]
 
 

@@ -37,6 +37,7 @@ class Kept:
         )
         reader = ChannelReader(self.channels, "host.", TextCodec, lambda: None, lambda: None)
         self.records = BrokerRecords(
+            "host.1",
             self.channels.record_of,
             self.publisher.ask,
             lambda function, *args, nbytes=0: self._posted.put((function, args)),
@@ -129,11 +130,11 @@ def test_a_part_of_the_stream_is_read_once_more(kept: Kept) -> None:
     assert [(each.place, each.offset) for each in told] == [
         (places[0], "tag-2"),
         (places[1], "tag-3"),
-        (unnamed, f"~~~~{unnamed:x}"),
+        (unnamed, f"~~~~~~~~{unnamed:x}"),
         (end, "tag-7"),
     ]
     assert told[0].prepared.packets == ['42["e",2,"tag-2"]']
-    assert told[2].prepared.packets == [f'42["e",6,"~~~~{unnamed:x}"]']
+    assert told[2].prepared.packets == [f'42["e",6,"~~~~~~~~{unnamed:x}"]']
 
 
 def test_a_part_that_is_gone_or_too_long_is_none(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from python_server.socketio.cluster.broker import requests as broker_requests
-from python_server.socketio.cluster.broker.messages import AnsweredQuestion, ChannelReader, Channels
+from python_server.socketio.cluster.broker.messages import (
+    AnsweredQuestion,
+    AskedAlone,
+    ChannelReader,
+    Channels,
+)
 from python_server.socketio.cluster.broker.requests import BrokerRequests, both
 from python_server.socketio.cluster.port import (
     Malformed,
@@ -164,8 +169,14 @@ def test_an_answer_of_another_shape_is_the_askers_to_refuse(machine: Machine) ->
 
     question = Question(QuestionKind.MEMBERS, "/")
     machine.requests.ask(PeerRequest(question, refuse, machine.ended.append))
+    machine.reached(2)
     with pytest.raises(Malformed):
         machine.hear(AnsweredQuestion(1, "odd"))
+    with pytest.raises(Malformed):
+        machine.hear(AnsweredQuestion(1, "odd", last=True))
+    assert machine.ended == []
+    machine.hear(AnsweredQuestion(1, last=True))
+    assert machine.ended == [0]
 
 
 # ---- answering
@@ -199,7 +210,54 @@ def test_a_question_and_its_answers_between_two_machines() -> None:
     there.requests.answer(asking, "there", Clients(), Siblings())  # type: ignore[arg-type]
     for channel, payload, _ in there.published:
         here.hear(*here.reader.read([(channel, payload)], 0))  # type: ignore[arg-type]
-    assert (here.parts, here.ended) == ([["/n"], ["data"], ["sibling"]], [3])
+    assert (here.parts, here.ended) == ([["sibling"], ["/n"], ["data"]], [3])
+    assert len(there.published) == 3  # the last part is the end
+
+
+def test_one_worker_alone_is_asked_and_answers_for_itself() -> None:
+    here, there = Machine("here"), Machine("there")
+    question = Question(QuestionKind.SURRENDER, "/n", "data")
+    request = PeerRequest(question, here.parts.append, here.ended.append, 5.0, "there.0")
+    here.requests.ask(request)
+    ((channel, payload, _),) = here.published
+    assert channel == there.channels.inbox
+    (came,) = there.reader.read([(channel, payload)], 0)
+    assert isinstance(came, AskedAlone)
+    there.requests.answer_alone(came.asking, Clients())  # type: ignore[arg-type]
+    here.reached(1)
+    for channel, payload, _ in there.published:
+        here.hear(*here.reader.read([(channel, payload)], 0))  # type: ignore[arg-type]
+    assert (here.parts, here.ended) == ([["/n"], ["data"]], [0])
+
+
+def test_one_that_is_gone_has_no_answer(machine: Machine) -> None:
+    question = Question(QuestionKind.ACKS, "/", plain(AcksQuestion(["red"], [], ['["q"]'])))
+    request = PeerRequest(question, machine.parts.append, machine.ended.append, 5.0, "there.0")
+    machine.requests.ask(request)
+    assert [channel for channel, *_ in machine.published] == [b"channel#wsframe#there.0"]
+    machine.reached(0)
+    assert (machine.parts, machine.ended, machine.requests._asked) == ([], [0], {})
+
+
+class SlowSiblings(NoBackplane):
+    """Other workers of the machine, which answer when they are told to."""
+
+    def request(self, request: PeerRequest) -> None:
+        self.asked = request
+
+
+def test_siblings_that_take_their_time_end_the_answer() -> None:
+    here, there, siblings = Machine("here"), Machine("there"), SlowSiblings()
+    here.ask(data="data")
+    here.reached(1)
+    ((channel, payload, _),) = here.published
+    (asking,) = there.reader.read([(channel, payload)], 0)
+    there.requests.answer(asking, "there", Clients(), siblings)  # type: ignore[arg-type]
+    siblings.asked.heard(None)  # nothing, which is not said
+    siblings.asked.ended(1)
+    for channel, payload, _ in there.published:
+        here.hear(*here.reader.read([(channel, payload)], 0))  # type: ignore[arg-type]
+    assert (here.parts, here.ended, len(there.published)) == ([["/n"], ["data"]], [1], 3)
 
 
 @pytest.mark.parametrize(("host", "leads"), [("there", False), ("here", True)])

@@ -80,8 +80,8 @@ def test_an_event_without_a_name_is_named_after_its_place() -> None:
     """The same in every machine; not where nobody recovers."""
     payload = b'{"method":"emit","event":"e","data":[1]}'
     ((_, value),) = read(payload).items
-    assert value.offset == "~~~~b"
-    assert value.prepared.packets == ['42["e",1,"~~~~b"]']
+    assert value.offset == "~~~~~~~~b"
+    assert value.prepared.packets == ['42["e",1,"~~~~~~~~b"]']
     ((_, value),) = read(payload, recovers=False).items
     assert value.offset is None
     assert value.prepared.packets == ['42["e",1]']
