@@ -235,9 +235,15 @@ class Way(Generic[Connection]):
 
 
 def broker_way(options: BrokerOptions) -> Way[BrokerConnection]:
-    """PUBLISH to a broker, or XADD; its connection connects when it has something to send."""
+    """PUBLISH to a broker, or XADD."""
     channel = options.channel.encode()
     stream = Stream(channel, options.stream_max_count) if options.stream_max_count else None
+    make = connector(options)
+
+    def connect() -> BrokerConnection:
+        connection = make()
+        connection.connect()  # one of a sentinel's does not ask it for the master when it connects by itself
+        return connection
 
     def publish(connection: BrokerConnection, message: bytes) -> None:
         command = (b"PUBLISH", channel, message) if stream is None else stream.add(message)
@@ -245,7 +251,7 @@ def broker_way(options: BrokerOptions) -> Way[BrokerConnection]:
         connection.read_response()
 
     failure = f"nothing was sent through the broker {without_password(options.url)}"
-    return Way(failure, connector(options), publish, lambda connection: connection.disconnect())
+    return Way(failure, connect, publish, lambda connection: connection.disconnect())
 
 
 def control_way(path: str, timeout_seconds: float) -> Way[Socket]:
