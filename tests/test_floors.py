@@ -25,6 +25,7 @@ CODEC = ROOT / "src" / "wsframe"
 # own folder from the rooms before it.
 HOUSE = """
 0  settings
+0  backplanes  amqp
 1  http1       head parser packed_head response body_time
 1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
                sockets systemd scoreboard poller descriptors system forks threads backpressure
@@ -41,11 +42,12 @@ HOUSE = """
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
-               cluster.broker.url cluster.broker.post_queue cluster.broker.connections
+               cluster.broker.plugins cluster.broker.url cluster.broker.post_queue cluster.broker.connections
                cluster.pipe_messages cluster.pipe_backplane recovery.event_log broadcast
                cluster.broker.link_status cluster.broker.messages cluster.broker.requests
-               cluster.broker.channel_handler protocol4 recovery.event_names recovery.record client
-               adapter handlers acks observer tracer cluster.receiver cluster.broker.stream_reader
+               cluster.broker.plugin_links cluster.broker.channel_handler protocol4
+               recovery.event_names recovery.record client adapter handlers acks observer tracer
+               cluster.receiver cluster.broker.stream_reader
                cluster.broker.stream cluster.broker.records recovery.awaited recovery.log
                recovery.stream_record recovery.machine_events recovery.checkpoints
                recovery.stream_log services recovery.restore rooms handler_runner broadcaster traced
@@ -157,6 +159,7 @@ CONFINED = {
     "ssl": {"net.certificates", "net.tls"},
     "redis": {"socketio.cluster.broker.url"},
     "valkey": {"socketio.cluster.broker.url"},
+    "kombu": {"backplanes.amqp"},
     "hiredis": {"socketio.cluster.broker.resp"},
     "flask": {
         "command.flask_run",

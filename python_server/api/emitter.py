@@ -23,12 +23,14 @@ from python_server.socketio.broadcast import (
 )
 from python_server.socketio.cluster.broker.connections import Stream
 from python_server.socketio.cluster.broker.foreign_messages import write_command, write_emit
+from python_server.socketio.cluster.broker.plugin_links import PluginConnection
+from python_server.socketio.cluster.broker.plugins import without_password
 from python_server.socketio.cluster.broker.url import (
     FLASK_CHANNEL,
     BrokerConnection,
     broker_options,
+    client_of,
     connector,
-    without_password,
 )
 from python_server.socketio.cluster.port import BrokerOptions, CommandKind, Envelope, check_rooms
 from python_server.socketio.packet import PacketType, TextCodec
@@ -238,7 +240,8 @@ def broker_way(options: BrokerOptions) -> Way[BrokerConnection]:
     """PUBLISH to a broker, or XADD."""
     channel = options.channel.encode()
     stream = Stream(channel, options.stream_max_count) if options.stream_max_count else None
-    make = connector(options)
+    client = client_of(options)
+    make = connector(options) if client is None else lambda: PluginConnection(client.publisher())
 
     def connect() -> BrokerConnection:
         connection = make()

@@ -152,7 +152,8 @@ class Machines:
         return homes
 
     def outside(self) -> Any:
-        self.managers.append(socketio.RedisManager(self.url, channel=self.channel, write_only=True))
+        kind = socketio.KombuManager if self.url.startswith("amqp") else socketio.RedisManager
+        self.managers.append(kind(self.url, channel=self.channel, write_only=True))
         return self.managers[-1]
 
     def close(self) -> None:
@@ -161,4 +162,5 @@ class Machines:
         for program in self.programs:
             program.kill()
         for manager in self.managers:
-            manager.redis.close()
+            link = getattr(manager, "redis", None) or manager.publisher_connection
+            link.close()
