@@ -6,7 +6,7 @@ Must not know: hubs, rooms' members, frameworks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 import msgspec
@@ -82,9 +82,8 @@ class Emitter:
                 raise ValueError("Emitter('unix:') names no control socket: unix:/path/of/it")
             self._way: Way[Any] = control_way(control_path, timeout_seconds)
         else:
-            times = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
-            options = broker_options(url, channel, redis_options={**times, **(redis_options or {})})
-            self._way = broker_way(options)
+            options = broker_options(url, channel, redis_options=redis_options)
+            self._way = broker_way(options, timeout_seconds)
 
     def emit(self, event: str, *args: object, data: object = None, **options: Unpack[Recipients]) -> None:
         """Send an event to all clients, or to the clients in some rooms.
@@ -236,12 +235,16 @@ class Way(Generic[Connection]):
             self.disconnect(connection)
 
 
-def broker_way(options: BrokerOptions) -> Way[BrokerConnection]:
-    """PUBLISH to a broker, or XADD."""
+def broker_way(options: BrokerOptions, timeout_seconds: float) -> Way[BrokerConnection]:
+    """PUBLISH to a broker, or XADD; what a package brings has times of its own."""
     channel = options.channel.encode()
     stream = Stream(channel, options.stream_max_count) if options.stream_max_count else None
     client = client_of(options)
-    make = connector(options) if client is None else lambda: PluginConnection(client.publisher())
+    if client is None:
+        times = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
+        make = connector(replace(options, redis_options={**times, **options.redis_options}))
+    else:
+        make = lambda: PluginConnection(client.publisher())  # noqa: E731
 
     def connect() -> BrokerConnection:
         connection = make()
