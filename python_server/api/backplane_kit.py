@@ -96,7 +96,7 @@ class PollingClient:
         answer: list[Any] = self._answers.get(timeout=PATIENCE_SECONDS)
         return answer[0] if answer else None
 
-    def say(self, *values: Any, **options: Any) -> None:
+    def emit(self, *values: Any, **options: Any) -> None:
         """Have the server emit `said`; `options` are those of its `emit`."""
         self.ask("say", values, options)
 
@@ -268,7 +268,7 @@ class BackplaneTests:
     def test_events_reach_the_other_server_in_order(self, pair: tuple[PollingClient, PollingClient]) -> None:
         one, other = pair
         for number in range(EVENTS_COUNT):
-            one.say(number, {"text": "\u00e9\u2028", "none": None})
+            one.emit(number, {"text": "\u00e9\u2028", "none": None})
         expected = [[number, {"text": "\u00e9\u2028", "none": None}] for number in range(EVENTS_COUNT)]
         assert [other.hear() for _ in expected] == expected
         assert [one.hear() for _ in expected] == expected, "once each"
@@ -278,12 +278,12 @@ class BackplaneTests:
     ) -> None:
         one, other = pair
         other.ask("enter", "readers")
-        one.say("to the room", to="readers")
-        one.say("to another room", to="writers")
-        one.say("to the client", to=other.sid)
-        one.say("not to the room", except_rooms=["readers"])
-        one.say("not to the client", skip_sid=other.sid)
-        one.say("end")
+        one.emit("to the room", to="readers")
+        one.emit("to another room", to="writers")
+        one.emit("to the client", to=other.sid)
+        one.emit("not to the room", except_rooms=["readers"])
+        one.emit("not to the client", skip_sid=other.sid)
+        one.emit("end")
         assert other.hear_until("end") == [["to the room"], ["to the client"], ["end"]]
         assert one.hear_until("end") == [["not to the room"], ["not to the client"], ["end"]]
 
@@ -296,7 +296,7 @@ class BackplaneTests:
     ) -> None:
         one, other = pair
         one.ask("bring", other.sid, "readers")
-        one.say("in the room", to="readers")
+        one.emit("in the room", to="readers")
         assert other.hear() == ["in the room"]
         one.ask("away", other.sid)
         assert other.hear() is None
@@ -317,7 +317,7 @@ class BackplaneTests:
             publisher.publish([(channel, payload) for payload in GARBAGE])
         publisher.close()
         one, other = pair
-        one.say("end")
+        one.emit("end")
         assert other.hear() == one.hear() == ["end"]
         meet(one, other)
 
@@ -328,12 +328,12 @@ class BackplaneTests:
         one, other = pair
         broker.stop()
         try:
-            one.say("alone", ignore_queue=True)
+            one.emit("alone", ignore_queue=True)
             assert one.hear() == ["alone"]
             with Emitter(broker.url, CHANNEL) as emitter, pytest.raises(EmitError):
                 emitter.emit("said", "to nobody")
         finally:
             broker.start()
         meet(one, other)
-        one.say("together")
+        one.emit("together")
         assert other.hear() == one.hear() == ["together"]

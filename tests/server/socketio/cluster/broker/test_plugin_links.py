@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from folder_broker_page import install_folder_broker
+from python_server.net.system import REAL
 from python_server.socketio.cluster.broker import url as broker
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher
 from python_server.socketio.cluster.broker.plugin_links import PluginConnection, PluginSubscriber
@@ -98,7 +99,7 @@ def pair(folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Publi
     assert client is not None
     log = Log()
     publisher = Publisher(lambda: PluginConnection(client.publisher()), log.state, log.dropped)
-    subscriber = PluginSubscriber(client.subscriber, log.state, log.heard, 50_000)
+    subscriber = PluginSubscriber(client.subscriber, log.state, log.heard, 50_000, REAL)
     subscriber.want(b"c", b"d")
     return run(publisher), run(subscriber), log
 
