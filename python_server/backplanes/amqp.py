@@ -90,7 +90,7 @@ class Names:
         self.others = self.questions = f"{channel}#wsframe"
         self.counted = f"python-socketio.{self.questions}"
 
-    def place_of(self, channel: str) -> tuple[str, str]:
+    def exchange_and_key(self, channel: str) -> tuple[str, str]:
         """Exchange and routing key of a channel."""
         if channel == self.shared:
             return self.shared, ""
@@ -158,7 +158,7 @@ class RabbitMQPublisher(_Link):
 
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> list[int | None]:
         for name, payload in messages:
-            exchange, key = self._names.place_of(name)
+            exchange, key = self._names.exchange_and_key(name)
             # As kombu writes text, which KombuManager gives it.
             message = self._channel.prepare_message(
                 payload, content_type="text/plain", content_encoding="utf-8", properties={"delivery_mode": 1}
@@ -190,7 +190,7 @@ class RabbitMQSubscriber(_Link):
                 self._queue, durable=False, auto_delete=False, arguments=QUEUE_ARGUMENTS
             )
         for name in channels:
-            exchange, key = self._names.place_of(name)
+            exchange, key = self._names.exchange_and_key(name)
             self._channels[key] = name
             self._channel.queue_bind(self._queue, exchange, key)
         stale = set() if self._consumes else self._bound.difference(channels)
@@ -211,7 +211,7 @@ class RabbitMQSubscriber(_Link):
             self._channel.basic_cancel(self._queue)
             self._reads_questions = False
         for name in channels:
-            exchange, key = self._names.place_of(name)
+            exchange, key = self._names.exchange_and_key(name)
             self._channel.queue_unbind(self._queue, exchange, key)
             self._bound.discard(name)
 

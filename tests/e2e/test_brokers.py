@@ -3,6 +3,7 @@
 It must not know how a message is written. Every wait is for something that was said.
 """
 
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,14 +17,16 @@ import trustme
 from joined_machines import APPS, JOINED, Client, Machines, repeat
 from outside_tools import outside_tool
 from own_redis import RedisServer
+from page_blocks import PAGES, blocks_of
 from python_server import Emitter
 from python_server.api.emitter import EmitError
 from wanderers import PythonWanderer
 
 SCAN_SECONDS = 0.05
-# As docs/scaling.md names them.
-RIGHTS = ["+publish", "+subscribe", "+unsubscribe", "+ping"]
-STREAM_RIGHTS = ["+xadd", "+xread", "+xrange", "+xrevrange", "+set", "+getdel", "+del"]
+# The line of an access list for the channel "shop", and what streams need beside it.
+PAGE = "docs/scaling.md"
+(LINE,) = blocks_of(PAGE, "acl")
+STREAM_WORDS = re.findall(r"it also needs `(.*)`\. A database", PAGES[PAGE])[0]
 FORMS = pytest.mark.parametrize(
     "streams",
     [pytest.param("", id="channel"), pytest.param("+streams", id="stream", marks=pytest.mark.extended)],
@@ -144,18 +147,12 @@ def test_a_service_that_the_sentinels_do_not_know(
 class Owner:
     """Of a broker with a user who may do little."""
 
-    def __init__(self, broker: Any, channel: str, *rights: str) -> None:
-        self._rights = {word.removeprefix("+") for word in rights}
+    def __init__(self, broker: Any, channel: str, words: str) -> None:
+        user, name, *given = words.replace("shop", channel).split()
+        assert (user, name) == ("user", "app")
+        self._rights = {word.removeprefix("+") for word in given if word[0] == "+"}
         self._client = redis.Redis.from_url(broker.url)
-        places = (
-            "resetkeys",
-            "resetchannels",
-            f"~{channel}",
-            f"~{channel}#*",
-            f"&{channel}",
-            f"&{channel}#*",
-        )
-        self._client.execute_command("ACL SETUSER", "app", "on", ">secret", "-@all", *places, *rights)
+        self._client.execute_command("ACL SETUSER", name, *given)
 
     def wait_all_used(self) -> None:
         """Until each command that the user may give was given; none was refused."""
@@ -182,7 +179,7 @@ def test_a_user_may_do_what_the_page_says_and_nothing_else(
     """Workers leave to others: each command of a server's life is sent."""
     broker = new_redis()
     machines = join(broker.url.replace("redis://", "redis://app:secret@"))
-    owner = Owner(broker, machines.channel, *RIGHTS)
+    owner = Owner(broker, machines.channel, LINE)
     machines.options = {"channel_per_room": per_room}
     first, second = machines.ours("--workers", "2"), machines.ours()
     talk(machines.client(first.url), machines.client(second.url))
@@ -201,7 +198,7 @@ def test_a_user_of_streams_may_do_what_the_page_says_and_nothing_else(
     """A client that is lost is kept, found by the other machine, and forgotten."""
     broker = new_redis()
     url = broker.url.replace("redis://", "redis+streams://app:secret@")
-    owner = Owner(broker, "shop", *RIGHTS, *STREAM_RIGHTS)
+    owner = Owner(broker, "shop", f"{LINE} {STREAM_WORDS}")
     environment = {"BROKER": url, "CHANNEL": "shop"}
     options = ("--workers", "2", "--cluster-secret", "of all")
     first, second = (serve(APPS, "streams_app:app", *options, env=environment) for _ in range(2))
