@@ -14,7 +14,7 @@ import pytest
 import redis
 import trustme
 
-from joined_machines import APPS, JOINED, Client, Machines, repeat
+from joined_machines import APPS, JOINED, WAIT_SECONDS, Client, Machines, repeat
 from outside_tools import outside_tool
 from own_redis import RedisServer
 from page_blocks import PAGES, blocks_of
@@ -154,9 +154,19 @@ class Owner:
         self._client = redis.Redis.from_url(broker.url)
         self._client.execute_command("ACL SETUSER", name, *given)
 
+    def _used(self) -> set[str]:
+        return {name.removeprefix("cmdstat_") for name in self._client.info("commandstats")}
+
+    def wait_kept(self, channel: str, pid: str) -> None:
+        """Until the record of a connected client is there."""
+        while not self._client.exists(f"{channel}#wsframe#client#{pid}"):
+            time.sleep(SCAN_SECONDS)
+
     def wait_all_used(self) -> None:
         """Until each command that the user may give was given; none was refused."""
-        while self._rights - {name.removeprefix("cmdstat_") for name in self._client.info("commandstats")}:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while missing := self._rights - self._used():
+            assert time.monotonic() < deadline, f"never given: {missing}"
             time.sleep(SCAN_SECONDS)
         # The client library tells its name, and passes over the refusal.
         refused = [each for each in self._client.acl_log() if not each["object"].startswith("client")]
@@ -215,6 +225,8 @@ def test_a_user_of_streams_may_do_what_the_page_says_and_nothing_else(
             wanderer.heard("outside", number)
             wanderer.cut()
             assert wanderer.come((second, first)[number].url, "websocket")
+    owner.wait_kept("shop", leaver.pid)
+    leaver.ask("enter", "readers")  # its record is not true any more
     roll(first)
     wanderer.wait_gone()
     assert wanderer.come(second.url, "websocket")
