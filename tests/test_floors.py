@@ -25,7 +25,7 @@ CODEC = ROOT / "src" / "wsframe"
 # own folder from the rooms before it.
 HOUSE = """
 0  settings
-0  backplanes  amqp
+0  backplanes  amqp redis_cluster
 1  http1       head parser packed_head response body_time
 1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
                sockets systemd scoreboard poller descriptors system forks threads backpressure
@@ -143,7 +143,7 @@ CONFINED = {
     "_thread": {"net.threads"},
     "concurrent": set(),
     "queue": {"net.threads", "drop_in.events"},
-    "selectors": {"net.poller"},
+    "selectors": {"net.poller", "backplanes.redis_cluster"},
     "select": {"net.poller"},
     "socket": {
         "net.low_water",
@@ -157,10 +157,10 @@ CONFINED = {
         "net.link",
     },
     "ssl": {"net.certificates", "net.tls"},
-    "redis": {"socketio.cluster.broker.url"},
+    "redis": {"socketio.cluster.broker.url", "backplanes.redis_cluster"},
     "valkey": {"socketio.cluster.broker.url"},
     "kombu": {"backplanes.amqp"},
-    "hiredis": {"socketio.cluster.broker.resp"},
+    "hiredis": {"socketio.cluster.broker.resp", "backplanes.redis_cluster"},
     "flask": {
         "command.flask_run",
         "api.flask_socketio.api",

@@ -89,12 +89,17 @@ def read_broker(given: Mapping[str, Any], default_channel: str) -> BrokerOptions
     options = broker_options(
         str(given["message_queue"]),
         str(given.get("channel") or default_channel),
-        bool(given.get("channel_per_room", False)),
+        bool(given.get("channel_per_room", url_shards(str(given["message_queue"])))),
         dict(given.get("redis_options") or {}),
     )
     if client_of(options) is None:
         connector(options)
     return options
+
+
+def url_shards(url: str) -> bool:
+    """Does the broker spread its channels over nodes, so that each room has one of its own by itself?"""
+    return url.partition("://")[0].lower().endswith("+cluster")
 
 
 def broker_options(

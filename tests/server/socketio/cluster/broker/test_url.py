@@ -92,6 +92,11 @@ OPTIONS: list[tuple[dict[str, Any], BrokerOptions | None]] = [
         },
         BrokerOptions("amqp://h", "its"),
     ),
+    ({"message_queue": "redis+cluster://h:1"}, BrokerOptions("redis+cluster://h:1", "default", True)),
+    (
+        {"message_queue": "redis+cluster://h:1", "channel_per_room": False},
+        BrokerOptions("redis+cluster://h:1", "default"),
+    ),
     ({"message_queue": "redis+streams://h/2"}, BrokerOptions("redis://h/2", "default", False, 100_000)),
     (
         {"message_queue": "rediss+streams://u:p%40@h:1/0?maxlen=500&ssl_ca_certs=/a%20b"},
