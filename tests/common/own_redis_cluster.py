@@ -7,6 +7,7 @@ import time
 
 import redis
 
+from own_ports import port_of_its_own
 from own_redis import RedisServer
 
 SLOTS_COUNT = 16384
@@ -18,11 +19,12 @@ class OwnRedisCluster:
 
     def __init__(self, program: str, replicas_count: int = 0) -> None:
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
-        self.nodes = [RedisServer(program, *options) for _ in range(3 + replicas_count)]
+        buses = [port_of_its_own() for _ in range(3 + replicas_count)]
+        self.nodes = [RedisServer(program, *options, "--cluster-port", str(bus)) for bus in buses]
         self.url = f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
         first = self._ask(0)
-        for node in self.nodes[1:]:
-            first.cluster("MEET", "127.0.0.1", node.port)
+        for node, bus in zip(self.nodes[1:], buses[1:], strict=True):
+            first.cluster("MEET", "127.0.0.1", node.port, bus)
         for index in range(3):
             begin, end = SLOTS_COUNT * index // 3, SLOTS_COUNT * (index + 1) // 3 - 1
             self._ask(index).cluster("ADDSLOTSRANGE", begin, end)

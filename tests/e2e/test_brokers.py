@@ -17,6 +17,7 @@ import trustme
 from joined_machines import APPS, JOINED, WAIT_SECONDS, Client, Machines, repeat
 from outside_tools import outside_tool
 from own_redis import RedisServer
+from own_redis_cluster import OwnRedisCluster
 from page_blocks import PAGES, blocks_of
 from python_server import Emitter
 from python_server.api.emitter import EmitError
@@ -282,6 +283,46 @@ def test_an_authority_that_is_not_the_brokers_is_told(
     server.wait_for("certificate verify failed")
     with Emitter(url) as emitter, pytest.raises(EmitError, match="certificate verify failed"):
         emitter.emit("news")
+
+
+# A cluster
+
+
+def test_redis_cluster(join: Any, redis_program: str) -> None:
+    """Three nodes; each room has a channel of its own on one of them."""
+    cluster = OwnRedisCluster(redis_program)
+    try:
+        machines = join(cluster.url)
+        first, second = machines.ours("--workers", "2"), machines.ours()
+        talk(machines.client(first.url), machines.client(second.url))
+        channels = set()
+        for node in cluster.nodes:
+            with redis.Redis(port=node.port) as asked:
+                channels.update(asked.pubsub_shardchannels())
+                assert asked.pubsub_channels() == []
+        assert f"{machines.channel}#/#readers".encode() in channels
+    finally:
+        cluster.close()
+
+
+@pytest.mark.extended
+def test_a_replica_follows_a_killed_master_of_a_cluster(join: Any, redis_program: str) -> None:
+    cluster = OwnRedisCluster(redis_program, replicas_count=1)
+    try:
+        machines = join(cluster.url)
+        first, second = machines.ours(), machines.ours()
+        speaker, listener = machines.client(first.url), machines.client(second.url)
+        talk(speaker, listener)
+        cluster.nodes[0].stop()
+        for server in (first, second):
+            server.wait_for("is lost")
+            server.wait_for("is there again")
+        repeat(lambda: speaker.ask("say", "?", {"to": "readers"}), listener)
+        speaker.ask("say", "then", {})
+        hear_until(listener, "then")
+        talk(speaker, listener)
+    finally:
+        cluster.close()
 
 
 # Valkey
