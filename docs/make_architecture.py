@@ -38,6 +38,7 @@ COLUMNS = {
     "net": (9, 17),
     "observe": (17, 24),
     "settings": (9, 17),
+    "backplanes": (17, 24),
 }
 WIDTH = 1040
 LEFT = 34  # the numbers of the floors

@@ -4,10 +4,6 @@ It must not know any single test.
 """
 
 import gc
-import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ import pytest
 import python_server
 import wsframe
 from outside_tools import outside_tool
-from own_ports import port_of_its_own
+from own_redis import RedisServer
 from rows import RowsPage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,55 +65,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_header() -> str:
     return f"wsframe: {wsframe.IMPLEMENTATION} core from {Path(str(wsframe.__file__)).parent}"
-
-
-class RedisServer:
-    """A redis-server of our own: loopback, nothing kept on disk, started and stopped when a test says so."""
-
-    def __init__(self, program: str, *options: str, settings: Path | None = None, tls: bool = False) -> None:
-        self.port = port_of_its_own()
-        self.url = f"{'rediss' if tls else 'redis'}://127.0.0.1:{self.port}/0"
-        self._folder = tempfile.mkdtemp(prefix="redis-")
-        port = ["--port", "0", "--tls-port", str(self.port)] if tls else ["--port", str(self.port)]
-        place = ["--bind", "127.0.0.1", *port]
-        if settings is None:
-            kept = ["--save", "", "--appendonly", "no", "--dir", self._folder]
-            self._command = [program, *place, *kept, *options]
-        else:
-            self._command = [program, str(settings), *place, *options]
-        self._process: subprocess.Popen[str] | None = None
-        self.start()
-
-    def start(self) -> None:
-        """Returns once it accepts connections."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if "Ready to accept connections" in line or "Sentinel ID is" in line:
-                return
-        raise AssertionError("redis-server ended before it was ready")
-
-    def stop(self) -> None:
-        """It and all its connections are gone when this returns."""
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.kill()
-            process.wait()
-            assert process.stdout is not None
-            process.stdout.close()
-
-    def pause(self) -> None:
-        """It stands still, its connections open."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
-
-    def close(self) -> None:
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ CODEC = ROOT / "src" / "wsframe"
 # own folder from the rooms before it.
 HOUSE = """
 0  settings
+0  backplanes  amqp redis_cluster
 1  http1       head parser packed_head response body_time
 1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
                sockets systemd scoreboard poller descriptors system forks threads backpressure
@@ -41,11 +42,12 @@ HOUSE = """
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
-               cluster.broker.url cluster.broker.post_queue cluster.broker.connections
+               cluster.broker.plugins cluster.broker.url cluster.broker.post_queue cluster.broker.connections
                cluster.pipe_messages cluster.pipe_backplane recovery.event_log broadcast
                cluster.broker.link_status cluster.broker.messages cluster.broker.requests
-               cluster.broker.channel_handler protocol4 recovery.event_names recovery.record client
-               adapter handlers acks observer tracer cluster.receiver cluster.broker.stream_reader
+               cluster.broker.plugin_links cluster.broker.channel_handler protocol4
+               recovery.event_names recovery.record client adapter handlers acks observer tracer
+               cluster.receiver cluster.broker.stream_reader
                cluster.broker.stream cluster.broker.records recovery.awaited recovery.log
                recovery.stream_record recovery.machine_events recovery.checkpoints
                recovery.stream_log services recovery.restore rooms handler_runner broadcaster traced
@@ -61,7 +63,7 @@ HOUSE = """
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration exceptions wsgi_app python_engineio python_socketio
-               flask_socketio.app_run pytest_plugin flask_socketio.server flask_socketio.api
+               flask_socketio.app_run pytest_plugin backplane_kit flask_socketio.server flask_socketio.api
                flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
@@ -141,7 +143,7 @@ CONFINED = {
     "_thread": {"net.threads"},
     "concurrent": set(),
     "queue": {"net.threads", "drop_in.events"},
-    "selectors": {"net.poller"},
+    "selectors": {"net.poller", "backplanes.redis_cluster"},
     "select": {"net.poller"},
     "socket": {
         "net.low_water",
@@ -155,9 +157,10 @@ CONFINED = {
         "net.link",
     },
     "ssl": {"net.certificates", "net.tls"},
-    "redis": {"socketio.cluster.broker.url"},
+    "redis": {"socketio.cluster.broker.url", "backplanes.redis_cluster"},
     "valkey": {"socketio.cluster.broker.url"},
-    "hiredis": {"socketio.cluster.broker.resp"},
+    "kombu": {"backplanes.amqp"},
+    "hiredis": {"socketio.cluster.broker.resp", "backplanes.redis_cluster"},
     "flask": {
         "command.flask_run",
         "api.flask_socketio.api",

@@ -24,6 +24,10 @@ RUN = {
     "docs/codec.md": {"python": (8, "wsframe/test_docs.py")},
     "docs/deployment.md": {"dockerfile": (1, "e2e/test_listening.py")},
     "docs/how-to/admin-ui.md": {"python": (1, "e2e/test_admin_ui.py")},
+    "docs/how-to/backplane.md": {
+        "python": (2, "server/api/test_backplane_kit.py"),
+        "toml": (1, "server/api/test_backplane_kit.py"),
+    },
     "docs/how-to/below-a-path.md": {
         "python": (1, "e2e/test_how_to_pages.py"),
         "nginx": (1, "e2e/test_how_to_pages.py"),
@@ -68,6 +72,7 @@ RUN = {
         "nginx": (3, "e2e/test_scaling_page.py"),
         "text": (1, "e2e/test_scaling_page.py"),
         "yaml": (1, "e2e/test_scaling_page.py"),
+        "acl": (1, "e2e/test_brokers.py"),
     },
     "docs/testing.md": {"python": (5, "server/api/test_pytest_plugin.py")},
     "docs/tutorial.md": {"python": (5, "e2e/test_tutorial.py"), "html": (1, "e2e/test_tutorial.py")},

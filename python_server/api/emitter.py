@@ -6,7 +6,7 @@ Must not know: hubs, rooms' members, frameworks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, Self, TypeVar, Unpack
 
 import msgspec
@@ -23,12 +23,14 @@ from python_server.socketio.broadcast import (
 )
 from python_server.socketio.cluster.broker.connections import Stream
 from python_server.socketio.cluster.broker.foreign_messages import write_command, write_emit
+from python_server.socketio.cluster.broker.plugin_links import PluginConnection
+from python_server.socketio.cluster.broker.plugins import without_password
 from python_server.socketio.cluster.broker.url import (
     FLASK_CHANNEL,
     BrokerConnection,
     broker_options,
+    client_of,
     connector,
-    without_password,
 )
 from python_server.socketio.cluster.port import BrokerOptions, CommandKind, Envelope, check_rooms
 from python_server.socketio.packet import PacketType, TextCodec
@@ -80,9 +82,8 @@ class Emitter:
                 raise ValueError("Emitter('unix:') names no control socket: unix:/path/of/it")
             self._way: Way[Any] = control_way(control_path, timeout_seconds)
         else:
-            times = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
-            options = broker_options(url, channel, redis_options={**times, **(redis_options or {})})
-            self._way = broker_way(options)
+            options = broker_options(url, channel, redis_options=redis_options)
+            self._way = broker_way(options, timeout_seconds)
 
     def emit(self, event: str, *args: object, data: object = None, **options: Unpack[Recipients]) -> None:
         """Send an event to all clients, or to the clients in some rooms.
@@ -234,10 +235,21 @@ class Way(Generic[Connection]):
             self.disconnect(connection)
 
 
-def broker_way(options: BrokerOptions) -> Way[BrokerConnection]:
-    """PUBLISH to a broker, or XADD; its connection connects when it has something to send."""
+def broker_way(options: BrokerOptions, timeout_seconds: float) -> Way[BrokerConnection]:
+    """PUBLISH to a broker, or XADD; what a package brings has times of its own."""
     channel = options.channel.encode()
     stream = Stream(channel, options.stream_max_count) if options.stream_max_count else None
+    client = client_of(options)
+    if client is None:
+        times = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
+        make = connector(replace(options, redis_options={**times, **options.redis_options}))
+    else:
+        make = lambda: PluginConnection(client.publisher())  # noqa: E731
+
+    def connect() -> BrokerConnection:
+        connection = make()
+        connection.connect()  # one of a sentinel's does not ask it for the master when it connects by itself
+        return connection
 
     def publish(connection: BrokerConnection, message: bytes) -> None:
         command = (b"PUBLISH", channel, message) if stream is None else stream.add(message)
@@ -245,7 +257,7 @@ def broker_way(options: BrokerOptions) -> Way[BrokerConnection]:
         connection.read_response()
 
     failure = f"nothing was sent through the broker {without_password(options.url)}"
-    return Way(failure, connector(options), publish, lambda connection: connection.disconnect())
+    return Way(failure, connect, publish, lambda connection: connection.disconnect())
 
 
 def control_way(path: str, timeout_seconds: float) -> Way[Socket]:

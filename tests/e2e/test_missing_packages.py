@@ -34,6 +34,10 @@ NO_CLASS = RAISED.format("ModuleNotFoundError") + (
     "python_server.SocketIO needs Flask, which is not installed: pip install 'wsframe[flask]'"
 )
 NO_BROKER = "BrokerError: message_queue {0}:// needs packages that are not installed: pip install {0} hiredis"
+NO_KOMBU = (
+    "importing 'shop' raised BrokerError: message_queue amqp:// needs packages that are not installed: "
+    "pip install kombu"
+)
 NO_REDIS, NO_VALKEY = (f"importing 'shop' raised {NO_BROKER.format(name)}" for name in ("redis", "valkey"))
 
 # (extra, what is not there, application, options, what is said of it)
@@ -46,6 +50,7 @@ NEEDED = [
     ("redis", "hiredis", MADE.format("redis"), [], f"shop:create_app() raised {NO_BROKER.format('redis')}"),
     ("valkey", "valkey", QUEUE.format("valkey"), [], NO_VALKEY),
     ("valkey", "hiredis", QUEUE.format("valkey"), [], NO_VALKEY),
+    ("amqp", "kombu", QUEUE.format("amqp"), [], NO_KOMBU),
     (
         "metrics",
         "prometheus_client",
@@ -142,7 +147,7 @@ def test_the_standard_library_compresses_without_zlib_ng(lacking: Any, tmp_path:
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ("flask werkzeug redis hiredis valkey rich watchfiles prometheus_client opentelemetry gunicorn",
+        ("flask werkzeug redis hiredis valkey kombu rich watchfiles prometheus_client opentelemetry gunicorn",
          "from python_server import EngineServer, Emitter, Server, WebSocket, WSGIApp, WSGIServer, serve"),
         ("httptools click msgspec orjson flask python_server",
          "import wsframe, wsframe.deflate, wsframe.handshake"),

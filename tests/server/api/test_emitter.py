@@ -224,7 +224,7 @@ def test_an_application_given_later_serves(redis_server: Any) -> None:
 @pytest.mark.parametrize("make", [SocketIO, Server])
 def test_what_cannot_be_is_said_when_it_is_given(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BrokerError, match="begins with redis://"):
-        make(message_queue="amqp://localhost")
+        make(message_queue="nats://localhost")
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(BrokerError, match="pip install redis"):
         make(message_queue="redis://localhost")

@@ -144,7 +144,7 @@ def test_every_known_mode_means_threads(mode: str | None) -> None:
         ({"ping_timeout": False}, ValueError, "ping_timeout is a number of seconds above 0"),
         ({"ping_timeout": "inf"}, ValueError, "ping_timeout is a number of seconds above 0"),
         ({"ping_interval": float("nan")}, ValueError, "ping_interval is a number of seconds above 0"),
-        ({"message_queue": "amqp://x"}, ValueError, "amqp://x' is served by no broker here: the URL begins"),
+        ({"message_queue": "nats://x"}, ValueError, "nats://x' is served by no broker here: the URL begins"),
         ({"max_decode_packets": 0}, ValueError, "max_decode_packets is a number of packets or None, not 0"),
         ({"upgrade_timeout": -1}, ValueError, "upgrade_timeout is a number of seconds above 0"),
         ({"connect_timeout": True}, ValueError, "connect_timeout is a number of seconds above 0"),

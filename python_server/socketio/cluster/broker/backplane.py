@@ -27,11 +27,12 @@ from python_server.socketio.cluster.broker.foreign_messages import (
 from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS, Leadership, Place, Word
 from python_server.socketio.cluster.broker.link_status import PUBLISH, SUBSCRIBE, LinkStatus
 from python_server.socketio.cluster.broker.messages import ChannelReader, Channels, Incoming
+from python_server.socketio.cluster.broker.plugin_links import PluginConnection, PluginSubscriber
 from python_server.socketio.cluster.broker.requests import BrokerRequests, both
 from python_server.socketio.cluster.broker.resp import Push
 from python_server.socketio.cluster.broker.services import BrokerServices
 from python_server.socketio.cluster.broker.shared_stream import SharedStream
-from python_server.socketio.cluster.broker.url import connector
+from python_server.socketio.cluster.broker.url import client_of, connector
 from python_server.socketio.cluster.port import (
     Backplane,
     BrokerOptions,
@@ -89,7 +90,8 @@ class RedisBackplane:
     def __init__(
         self, options: BrokerOptions, inner: Backplane, place: Place, services: BrokerServices
     ) -> None:
-        connect = connector(options)
+        client = client_of(options)
+        connect = connector(options) if client is None else lambda: PluginConnection(client.publisher())
         self._inner = inner
         self._place = place
         self._services = services
@@ -104,12 +106,9 @@ class RedisBackplane:
             stream,
             partial(self._post, self._refused),
         )
-        self._subscriber = Subscriber(
-            connect,
-            partial(self._post, self._changed, SUBSCRIBE),
-            self._heard,
-            MESSAGE_MAX_BYTES,
-            services.system,
+        hear = partial(self._post, self._changed, SUBSCRIBE), self._heard, MESSAGE_MAX_BYTES, services.system
+        self._subscriber = (
+            Subscriber(connect, *hear) if client is None else PluginSubscriber(client.subscriber, *hear)
         )
         self._leadership = Leadership[Incoming](
             place,
@@ -212,10 +211,11 @@ class RedisBackplane:
     def close(self) -> None:
         self._requests.close()
         self._inner.close()
+        self._subscriber.close()
         if self._status.up(PUBLISH):
+            self._publisher.publish(self._channels.inbox, b"{}")  # it looks once it hears something
             self._publisher.flush(FLUSH_SECONDS)
         self._publisher.close()
-        self._subscriber.close()
         if self._shared is not None:
             self._shared.close()
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from python_server.socketio.cluster.broker.connections import BrokerLinkState
 from python_server.socketio.cluster.broker.leader import Place
-from python_server.socketio.cluster.broker.url import without_password
+from python_server.socketio.cluster.broker.plugins import without_password
 from python_server.socketio.cluster.port import BrokerOptions
 
 PUBLISH: Final = "publish"

@@ -20,10 +20,15 @@ from python_server.socketio.values import JSONValue
 
 # Unanswered questions of one worker; the oldest is given up.
 ASKED_MAX_COUNT: Final = 10_000
+# Of subscribers, where the broker does not tell.
+UNKNOWN_COUNT: Final = -1
 
 
 class Publish(Protocol):
-    """To a channel of the broker; `done`: any thread, how many subscribers it reached, None: dropped."""
+    """To a channel of the broker.
+
+    `done`: any thread, how many subscribers it reached, or UNKNOWN_COUNT. None: it was dropped.
+    """
 
     def __call__(
         self, channel: bytes, payload: bytes, done: Callable[[int | None], None] | None = None
@@ -53,12 +58,14 @@ class Asked:
     @property
     def answered(self) -> bool:
         """Have all?"""
-        if self.machines_count is None or self.ended_count < self.machines_count:
+        if self.machines_count in (None, UNKNOWN_COUNT) or self.ended_count < self.machines_count:
             return False
         if not self.awaits_foreign or self.clients_count:
             return True
         # One more may be another kind of server's, which says nothing when it has not got the client.
-        return self.listeners_count is not None and self.listeners_count <= self.machines_count
+        if self.listeners_count in (None, UNKNOWN_COUNT):
+            return False
+        return self.listeners_count <= self.machines_count
 
 
 @dataclass(slots=True)

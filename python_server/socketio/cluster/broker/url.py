@@ -12,6 +12,14 @@ from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from python_server.net.sockets import Socket
+from python_server.socketio.cluster.broker.plugins import (
+    GROUP,
+    BrokerClient,
+    installed,
+    open_client,
+    without_password,
+)
+from python_server.socketio.cluster.broker.plugins import BrokerError as BrokerError
 from python_server.socketio.cluster.port import BrokerOptions
 
 # Flask-SocketIO's, and python-socketio's for a manager that was given none.
@@ -37,10 +45,6 @@ STREAMS: Final = "+streams"
 STREAM_MAX_COUNT: Final = 100_000
 # What Redis reads as one: an integer of 64 bits.
 COUNT: Final = re.compile(r"[1-9][0-9]{0,17}")
-
-
-class BrokerError(ValueError):
-    """The broker cannot be used at all: no such URL, no package."""
 
 
 class BrokerConnection(Protocol):
@@ -71,23 +75,31 @@ def read_broker(given: Mapping[str, Any], default_channel: str) -> BrokerOptions
     """
     manager = given.get("client_manager")
     if manager is not None:
-        url = getattr(manager, "redis_url", None)
+        kombu = getattr(manager, "name", None) == "kombu"
+        url = getattr(manager, "url" if kombu else "redis_url", None)
         if not isinstance(url, str):
             raise ValueError(
                 f"client_manager {type(manager).__name__} is not served: give message_queue='redis://...'"
             )
-        found = {"channel": manager.channel, "redis_options": manager.redis_options}
+        its_options = manager.connection_options if kombu else manager.redis_options
+        found = {"channel": manager.channel, "redis_options": its_options}
         given = {**found, **given, "message_queue": url}
     if given.get("message_queue") is None:
         return None
     options = broker_options(
         str(given["message_queue"]),
         str(given.get("channel") or default_channel),
-        bool(given.get("channel_per_room", False)),
+        bool(given.get("channel_per_room", url_shards(str(given["message_queue"])))),
         dict(given.get("redis_options") or {}),
     )
-    connector(options)
+    if client_of(options) is None:
+        connector(options)
     return options
+
+
+def url_shards(url: str) -> bool:
+    """Does the broker spread its channels over nodes, so that each room has one of its own by itself?"""
+    return url.partition("://")[0].lower().endswith("+cluster")
 
 
 def broker_options(
@@ -120,6 +132,17 @@ def url_of(options: BrokerOptions) -> str:
     return f"{scheme}{STREAMS}{separator}{rest}{joint}maxlen={options.stream_max_count}"
 
 
+def client_of(options: BrokerOptions) -> BrokerClient | None:
+    """What a package brings for the URL; None where it is Redis' or Valkey's, or nobody's.
+
+    Raises:
+        BrokerError: as `connector`.
+    """
+    if options.url.partition("://")[0].lower() in SCHEMES or options.stream_max_count:
+        return None
+    return open_client(options.url, options.channel, options.redis_options)
+
+
 def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
     """A function that makes a connection to the broker, not connected yet.
 
@@ -128,10 +151,12 @@ def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
     """
     scheme = options.url.partition("://")[0].lower()
     if "://" not in options.url or scheme not in SCHEMES:
+        others = "".join(f", {name}://" for name in sorted(installed()))
         raise BrokerError(
             f"message_queue {without_password(options.url)!r} is served by no broker here: "
             f"the URL begins with {', '.join(f'{name}://' for name in SCHEMES)}, with or without {STREAMS} "
-            "behind its scheme [message-queue]"
+            f"behind its scheme{others}; packages bring others by entry points of the group {GROUP} "
+            "[message-queue]"
         )
     package = SCHEMES[scheme]
     try:
@@ -195,10 +220,3 @@ def sentinel_places(url: str) -> tuple[list[tuple[str, int]], str | None, dict[s
     if database:
         given["db"] = int(database)
     return sentinels, service or None, given
-
-
-def without_password(url: str) -> str:
-    """The URL as it may stand in a log."""
-    scheme, separator, rest = url.partition("://")
-    place = rest.rpartition("@")[2] if "@" in rest else rest
-    return f"{scheme}{separator}{place.partition('?')[0]}"

@@ -15,7 +15,7 @@ from python_server.socketio.cluster.broker.messages import (
     ChannelReader,
     Channels,
 )
-from python_server.socketio.cluster.broker.requests import BrokerRequests, both
+from python_server.socketio.cluster.broker.requests import UNKNOWN_COUNT, BrokerRequests, both
 from python_server.socketio.cluster.port import (
     Malformed,
     NoBackplane,
@@ -281,3 +281,19 @@ def test_two_parties_end_together() -> None:
     assert ended == []
     half_ended(2)
     assert ended == [3]
+
+
+def test_a_broker_that_does_not_tell_how_many_listen(machine: Machine) -> None:
+    """One that counts who reads questions alone: other makers' servers are given the whole time to answer."""
+    machine.ask(QuestionKind.ACKS, ACKS)
+    machine.reached(1, UNKNOWN_COUNT)
+    machine.hear(AnsweredQuestion(1, last=True))
+    assert machine.ended == []
+    machine.advance(5.0)
+    assert machine.ended == [0]
+    machine.ask()
+    machine.reached(UNKNOWN_COUNT)
+    machine.hear(AnsweredQuestion(2, ["a"], last=True))
+    assert (machine.parts, machine.ended) == ([["a"]], [0])
+    machine.advance(5.0)
+    assert machine.ended == [0, 0], "nobody is known to be missing"

@@ -16,7 +16,6 @@ from python_server.socketio.cluster.broker.url import (
     read_broker,
     sentinel_places,
     url_of,
-    without_password,
 )
 from python_server.socketio.cluster.port import BrokerOptions
 
@@ -53,7 +52,7 @@ def test_sentinels_are_read_from_the_url() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["localhost:6379", "", "amqp://localhost", "kafka://x", "redis+sentinel://x/0/y", "redis://h:99x/"]
+    "url", ["localhost:6379", "", "nats://localhost", "kafka://x", "redis+sentinel://x/0/y", "redis://h:99x/"]
 )
 def test_a_url_that_cannot_be(url: str) -> None:
     with pytest.raises(BrokerError, match="message_queue"):
@@ -72,11 +71,7 @@ def test_a_wrong_option_of_the_client_library() -> None:
         connector(BrokerOptions("redis://localhost", "c", redis_options={"no_such_option": 1}))
 
 
-def test_no_password_in_a_log() -> None:
-    assert without_password("redis://user:p@ss@host:1/0?password=x") == "redis://host:1/0"
-    assert without_password("unix:///run/redis.sock") == "unix:///run/redis.sock"
-
-
+KOMBU_MANAGER = SimpleNamespace(name="kombu", url="amqp://h", channel="its", connection_options={})
 OPTIONS: list[tuple[dict[str, Any], BrokerOptions | None]] = [
     ({}, None),
     ({"message_queue": None, "channel": "c"}, None),
@@ -88,6 +83,19 @@ OPTIONS: list[tuple[dict[str, Any], BrokerOptions | None]] = [
     (
         {"client_manager": SimpleNamespace(redis_url="redis://h", channel="its", redis_options={"db": 1})},
         BrokerOptions("redis://h", "its", redis_options={"db": 1}),
+    ),
+    (
+        {
+            "client_manager": SimpleNamespace(
+                name="kombu", url="amqp://h", channel="its", connection_options={}
+            )
+        },
+        BrokerOptions("amqp://h", "its"),
+    ),
+    ({"message_queue": "redis+cluster://h:1"}, BrokerOptions("redis+cluster://h:1", "default", True)),
+    (
+        {"message_queue": "redis+cluster://h:1", "channel_per_room": False},
+        BrokerOptions("redis+cluster://h:1", "default"),
     ),
     ({"message_queue": "redis+streams://h/2"}, BrokerOptions("redis://h/2", "default", False, 100_000)),
     (
@@ -123,7 +131,7 @@ def test_a_length_that_a_stream_cannot_have(told: str) -> None:
         read_broker({"message_queue": f"redis+streams://h?maxlen={told}&db=1"}, "default")
 
 
-@pytest.mark.parametrize("given", [{"channel_per_room": True}, {"message_queue": "amqp+streams://h"}])
+@pytest.mark.parametrize("given", [{"channel_per_room": True}, {"message_queue": "nats+streams://h"}])
 def test_a_stream_that_cannot_be(given: dict[str, Any]) -> None:
     with pytest.raises(BrokerError, match=r"a stream is read whole|served by no broker here"):
         read_broker({"message_queue": "redis+streams://h", **given}, "default")
@@ -133,4 +141,4 @@ def test_options_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="SimpleNamespace is not served: give message_queue"):
         read_broker({"client_manager": SimpleNamespace()}, "default")
     with pytest.raises(BrokerError, match="served by no broker here"):
-        read_broker({"message_queue": "amqp://h"}, "default")
+        read_broker({"message_queue": "nats://h"}, "default")

@@ -1,0 +1,211 @@
+"""The two connections to a package's broker: in order, bounded, made again whenever they are lost.
+
+It must not know what a message says. The broker is the small one of docs/how-to/backplane.md, or scripted.
+"""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from folder_broker_page import install_folder_broker
+from python_server.net.system import REAL
+from python_server.socketio.cluster.broker import url as broker
+from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher
+from python_server.socketio.cluster.broker.plugin_links import PluginConnection, PluginSubscriber
+from python_server.socketio.cluster.broker.plugins import open_client
+from python_server.socketio.cluster.broker.requests import UNKNOWN_COUNT
+
+WAIT_SECONDS = 60.0
+
+
+class Log:
+    """What threads tell, and a wait for it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self.states: list[tuple[BrokerLinkState, str]] = []
+        self.messages: list[tuple[bytes, bytes | None]] = []
+        self.told: list[Any] = []
+        self.oversized_count = self.dropped_count = 0
+
+    def state(self, state: BrokerLinkState, reason: str) -> None:
+        self._tell(lambda: self.states.append((state, reason)))
+
+    def heard(self, messages: list[tuple[bytes, bytes | None]], oversized_count: int) -> None:
+        def take() -> None:
+            self.messages += messages
+            self.oversized_count += oversized_count
+
+        self._tell(take)
+
+    def done(self, count: Any) -> None:
+        self._tell(lambda: self.told.append(count))
+
+    def dropped(self, count: int) -> None:
+        def take() -> None:
+            self.dropped_count += count
+
+        self._tell(take)
+
+    def _tell(self, change: Callable[[], Any]) -> None:
+        with self._changed:
+            change()
+            self._changed.notify_all()
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, WAIT_SECONDS), vars(self)
+
+    def payloads(self) -> list[bytes]:
+        return [payload for _, payload in self.messages if payload is not None]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the sockets are, by a short name."""
+    install_folder_broker(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "folder_broker", raising=False)
+    made = Path(tempfile.mkdtemp())
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Any]]:
+    """run(link): starts it, and ends it after the test."""
+    links: list[Any] = []
+
+    def start(link: Any) -> Any:
+        links.append(link)
+        link.start()
+        return link
+
+    yield start
+    for link in links:
+        link.close()
+        link.join(WAIT_SECONDS)
+
+
+@pytest.fixture
+def pair(folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Publisher, PluginSubscriber, Log]:
+    monkeypatch.setattr(broker, "PATIENCE_SECONDS", 0.2)
+    client = open_client(f"folder://{folder}", "c", {})
+    assert client is not None
+    log = Log()
+    publisher = Publisher(lambda: PluginConnection(client.publisher()), log.state, log.dropped)
+    subscriber = PluginSubscriber(client.subscriber, log.state, log.heard, 50_000, REAL)
+    subscriber.want(b"c", b"d")
+    return run(publisher), run(subscriber), log
+
+
+def test_messages_arrive_in_order_with_the_number_of_subscriptions(pair: Any) -> None:
+    publisher, _, log = pair
+    log.wait(lambda: log.messages == [(b"c", None), (b"d", None)])
+    sent = [b"%d" % number for number in range(1000)]
+    for payload in sent:
+        publisher.publish(b"c", payload, log.done)
+    publisher.publish(b"nobody's", b"x", log.done)
+    assert publisher.flush(WAIT_SECONDS)
+    log.wait(lambda: len(log.payloads()) == 1000)
+    assert log.payloads() == sent
+    assert log.told == [1] * 1000 + [0]
+    assert publisher.published_count == 1001
+
+
+def test_channels_change_while_it_listens(pair: Any) -> None:
+    publisher, subscriber, log = pair
+    log.wait(lambda: (b"d", None) in log.messages)
+    subscriber.want(b"e")
+    subscriber.unwant(b"d")
+    publisher.publish(b"c", b"look")
+    log.wait(lambda: (b"e", None) in log.messages)
+    publisher.publish(b"d", b"nobody's")
+    publisher.publish(b"e", b"heard")
+    log.wait(lambda: log.payloads() == [b"look", b"heard"])
+
+
+def test_a_message_that_is_too_large_is_counted(pair: Any) -> None:
+    publisher, _, log = pair
+    log.wait(lambda: (b"d", None) in log.messages)
+    publisher.publish(b"c", b"x" * 50_001)
+    publisher.publish(b"c", b"x" * 50_000)
+    log.wait(lambda: log.payloads() == [b"x" * 50_000])
+    assert log.oversized_count == 1
+
+
+def test_a_broker_that_goes_and_comes_back(pair: Any, folder: Path) -> None:
+    publisher, _, log = pair
+    log.wait(lambda: [state for state, _ in log.states] == [BrokerLinkState.UP] * 2)
+    shutil.rmtree(folder)
+    log.wait(lambda: [state for state, _ in log.states[2:]] == [BrokerLinkState.LOST] * 2)
+    assert "No such file" in log.states[-1][1]
+    publisher.publish(b"c", b"waits")
+    folder.mkdir()
+    log.wait(lambda: len(log.states) == 6 and log.messages.count((b"c", None)) == 2)
+    publisher.publish(b"c", b"again")
+    log.wait(lambda: log.payloads()[-1:] == [b"again"])
+    assert log.dropped_count == 0
+
+
+def test_it_ends_at_the_next_thing_it_hears(pair: Any) -> None:
+    publisher, subscriber, log = pair
+    log.wait(lambda: (b"d", None) in log.messages)
+    subscriber.close()
+    publisher.publish(b"c", b"{}")
+    subscriber.join(WAIT_SECONDS)
+    assert subscriber.closed
+
+
+class Scripted:
+    """A publisher that tells what it is told to."""
+
+    def __init__(self, counts: Sequence[int | None]) -> None:
+        self.counts = counts
+        self.published: list[tuple[str, bytes]] = []
+        self.pinged_count = self.closed_count = 0
+
+    def connect(self) -> None: ...
+
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[int | None]:
+        self.published += messages
+        return self.counts
+
+    def ping(self) -> None:
+        self.pinged_count += 1
+
+    def close(self) -> None:
+        self.closed_count += 1
+
+
+def test_a_command_has_one_answer() -> None:
+    scripted = Scripted([None, 0, 3])
+    connection = PluginConnection(scripted)
+    connection.connect()
+    connection.send_command("PING", check_health=False)
+    assert connection.read_response() == b"PONG"
+    names = [(b"PUBLISH", name.encode(), b"x") for name in ("a", "é", "c")]
+    connection.send_packed_command(connection.pack_commands(names), check_health=False)
+    assert [connection.read_response() for _ in names] == [UNKNOWN_COUNT, 0, 3]
+    assert scripted.published == [("a", b"x"), ("é", b"x"), ("c", b"x")]
+    connection.disconnect()
+    assert (scripted.pinged_count, scripted.closed_count) == (1, 1)
+
+
+def test_one_command_by_itself() -> None:
+    """As a writer outside says it."""
+    connection = PluginConnection(Scripted([2]))
+    connection.send_command(b"PUBLISH", b"a", b"x", check_health=False)
+    assert connection.read_response() == 2
+
+
+def test_a_package_that_tells_of_another_number_of_messages() -> None:
+    connection = PluginConnection(Scripted([1]))
+    commands = connection.pack_commands([(b"PUBLISH", b"a", b"x")] * 2)
+    with pytest.raises(ValueError, match="told of 1 messages, and was given 2"):
+        connection.send_packed_command(commands)
