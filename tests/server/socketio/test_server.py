@@ -185,26 +185,3 @@ def test_nothing_is_left_of_10000_clients(world: Any) -> None:
     assert [reference() for reference in left if reference() is not None] == []
     assert world.hub.members_of("/", None) == []
     assert [timer for timer in world.timers if timer.function and timer.when < world.now + 1] == []
-
-
-def test_who_watches_for_a_while_is_told_by_every_part(world: Any) -> None:
-    told: list[str] = []
-
-    class Watcher:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *values: told.append(name)
-
-    hub = world.hub
-    hub.observe_meanwhile(Watcher())
-    peer = world.peer()
-    peer.say('2["nobody"]')
-    hub.join("/", peer.socket.sid, "den")
-    hub.emit("news", ())
-    world.run()
-    assert {"connected", "received", "unhandled", "moved", "delivered"} <= {*told}
-    told.clear()
-    hub.observe_meanwhile(None)
-    peer.say('2["nobody"]')
-    hub.emit("news", ())
-    world.run()
-    assert told == []
