@@ -32,7 +32,8 @@ NAMES_MAX_COUNT: Final = 200
 class Durations(dict[str, Callable[[float], None]]):
     """How long the handlers of one namespace took: by event, what a number of seconds is told to. Any thread.
 
-    Numbers are put aside, eight bytes each: counted one by one, they would cost ten times as much.
+    Numbers are put aside, eight bytes each, and counted together: each second with metrics, within ten
+    seconds while an operator looks. No thread waits for another.
 
     Args:
         label: what an event is called among the figures.

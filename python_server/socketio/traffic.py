@@ -14,7 +14,7 @@ from python_server.engineio.packet import Prepared
 
 @dataclass(slots=True, eq=False)
 class Traffic:
-    """Of one namespace. All of it only grows; the loop's thread counts, where no other is named.
+    """Of one namespace. Counts only grow; the loop's thread counts, where no other is named.
 
     What comes with every event is added to the attributes themselves: a call for each costs twice as much.
 
