@@ -6,6 +6,7 @@ It must not know sockets; the same rules over real ones stand in tests/e2e/wire/
 import gc
 import json
 import weakref
+from collections import defaultdict
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.server import Hub
+from python_server.socketio.traffic import Traffic
 
 PLACE = '{"_placeholder":true,"num":0}'
 
@@ -185,3 +187,32 @@ def test_nothing_is_left_of_10000_clients(world: Any) -> None:
     assert [reference() for reference in left if reference() is not None] == []
     assert world.hub.members_of("/", None) == []
     assert [timer for timer in world.timers if timer.function and timer.when < world.now + 1] == []
+
+
+def test_traffic_is_counted_for_a_while_by_every_part(world: Any) -> None:
+    """An operator looks at a server that runs."""
+    took: list[float] = []
+    traffic = Traffic(lambda: world.now, defaultdict(lambda: took.append))
+
+    def talk(peer: Any) -> None:
+        peer.say('2["say"]', '2["nobody"]')
+        world.hub.join("/", peer.socket.sid, "den")
+        world.hub.emit("news", (), BroadcastOptions("/", ("den",)))
+        world.run()
+
+    def counts() -> tuple[int, ...]:
+        return traffic.received_count, traffic.unhandled_count, traffic.sent_count, traffic.connected_count
+
+    world.on("say")
+    peer = world.peer()
+    talk(peer)
+    world.hub.count_meanwhile(lambda namespace: traffic)
+    talk(peer)
+    world.peer()
+    assert counts() == (2, 1, 1, 1)
+    world.hub.count_meanwhile(None)
+    talk(peer)
+    talk(world.peer())
+    peer.lose()
+    assert counts() == (2, 1, 1, 1)
+    assert (took, traffic.disconnected_counts) == ([0], {})

@@ -15,7 +15,7 @@ from python_server.socketio.client import ConnectionRefused
 from python_server.socketio.handler_runner import Waiting
 from python_server.socketio.server import Hub
 from python_server.socketio.traffic import Traffic
-from socketio_world import Peer, World
+from socketio_world import World
 
 
 class Counted(World):
@@ -62,15 +62,6 @@ def test_clients_that_come_are_turned_away_and_go(counted: Counted) -> None:
     assert counted.took == {"connect": [1]}
 
 
-def test_events_and_acks_that_come(counted: Counted) -> None:
-    counted.on("say")
-    peer = counted.peer()
-    peer.say('2["say","x"]', '2["nobody"]', '37["late"]')
-    traffic = counted.traffic["/"]
-    assert (traffic.received_count, traffic.received_bytes) == (2, len('2["say","x"]2["nobody"]'))
-    assert (traffic.unhandled_count, traffic.acks_count) == (1, 1)
-
-
 @pytest.mark.parametrize("way", ["by the loop", "by a worker", "volatile", "with an ack", "nobody"])
 def test_events_that_leave(counted: Counted, way: str) -> None:
     def say(socket: Any) -> None:
@@ -101,31 +92,6 @@ def test_handlers_are_timed_and_those_that_raise_named(counted: Counted) -> None
     counted.run()
     assert counted.took == {"divide": [0], "stop": [0], "wait": [3]}
     assert [*counted.traffic["/"].failed] == ["divide"]
-
-
-def say(peer: Peer) -> None:
-    peer.say('2["say"]')
-    peer.world.hub.emit("news", ())
-    peer.world.run()
-
-
-def test_it_is_counted_for_a_while(world: World, counted: Counted) -> None:
-    """An operator looks at a server that runs."""
-    world.on("say")
-    peer = world.peer()
-    say(peer)
-    world.hub.count_meanwhile(counted.traffic_of)
-    say(peer)
-    world.peer()
-    traffic = counted.traffic["/"]
-    assert (traffic.received_count, traffic.sent_count, traffic.connected_count) == (1, 1, 1)
-    world.hub.count_meanwhile(None)
-    say(peer)
-    peer.lose()
-    world.peer()
-    assert (traffic.received_count, traffic.sent_count, traffic.connected_count) == (1, 1, 1)
-    assert traffic.disconnected_counts == {}
-    assert counted.took == {"say": [0]}
 
 
 def test_before_a_worker_serves_there_is_nothing_to_count(counted: Counted) -> None:
