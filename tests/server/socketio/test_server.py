@@ -216,3 +216,22 @@ def test_traffic_is_counted_for_a_while_by_every_part(world: Any) -> None:
     peer.lose()
     assert counts() == (2, 1, 1, 1)
     assert (took, traffic.disconnected_counts) == ([0], {})
+
+
+def test_rooms_and_clients_are_asked_for_before_a_worker_serves_and_while_one_does(world: Any) -> None:
+    peer = world.peer()
+    sid = peer.socket.sid
+    world.hub.enter("/", sid, "den")
+    assert (world.hub.rooms_of("/", sid), world.hub.find("/", sid)) == ([sid, "den"], peer.socket)
+    assert world.hub.sockets() == [*world.hub.adapters()["/"].recipients(None, ())]
+    world.hub.close_room("/", "den")
+    world.hub.leave("/", sid, sid)
+    world.hub.disconnect("/", sid)
+    world.run()
+    assert (world.hub.members_of("/", "den"), world.hub.sockets()) == ([], [])
+    early = Hub()
+    with pytest.raises(ValueError, match="not connected"):
+        early.enter("/", sid, "den")
+    early.close_room("/", "den")
+    assert (early.rooms_of("/", sid), early.members_of("/", "den"), early.sockets()) == ([], [], [])
+    assert (early.find("/", sid), early.adapters(), early.services) == (None, {}, None)
