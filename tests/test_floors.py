@@ -46,8 +46,8 @@ HOUSE = """
                cluster.pipe_messages cluster.pipe_backplane recovery.event_log broadcast
                cluster.broker.link_status cluster.broker.messages cluster.broker.requests
                cluster.broker.plugin_links cluster.broker.channel_handler protocol4
-               recovery.event_names recovery.record client adapter handlers acks observer tracer
-               cluster.receiver cluster.broker.stream_reader
+               recovery.event_names recovery.record traffic client adapter handlers acks observer
+               tracer cluster.receiver cluster.broker.stream_reader
                cluster.broker.stream cluster.broker.records recovery.awaited recovery.log
                recovery.stream_record recovery.machine_events recovery.checkpoints
                recovery.stream_log services recovery.restore rooms handler_runner broadcaster traced
@@ -112,6 +112,7 @@ SANS_IO = [
 SANS_IO += [
     "workers.greetings",
     "socketio.values",
+    "socketio.traffic",
     "workers.link_messages",
     "socketio.adapter",
     "socketio.recovery.event_log",

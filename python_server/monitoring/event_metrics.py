@@ -1,27 +1,25 @@
-"""Counts what sessions and Socket.IO clients do: the two observers of a worker with metrics.
+"""Counts what sessions and Socket.IO clients do, in a worker with metrics.
 
 Must not know: where the figures go. No client can make a label: what is not the application's own is "other".
 """
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Final
 
 from python_server.engineio.options import EngineError
-from python_server.engineio.packet import Prepared
 from python_server.engineio.session import DisconnectReason, Session
 from python_server.http1.parser import Request
 from python_server.monitoring.catalogue import DURATIONS
 from python_server.monitoring.figures import BOUNDS, ROW_LENGTH, Figures, Labels
-from python_server.socketio.client import NamespaceReason, Socket
 from python_server.socketio.handlers import Handlers
-from python_server.socketio.packet import EVENT, Packet
-from python_server.socketio.values import RoomName
+from python_server.socketio.traffic import Traffic
 
 OTHER: Final = "other"
 # The protocol's own; a message may be longer, and tell what a client has sent.
@@ -29,36 +27,40 @@ REFUSALS: Final = frozenset(message for _, message, _ in (error.value for error 
 # Of an application: above it a scrape would be megabytes. Prometheus' guide has 100 as much for one metric,
 # but a name of the application's is not a value that its users make.
 NAMES_MAX_COUNT: Final = 200
-# Durations are put aside, and counted each second; sooner behind so many events of a namespace.
-FOLD_COUNT: Final = 1024
-HandlerName = tuple[str, str]  # namespace, event
 
 
-@dataclass(slots=True, eq=False)
-class Traffic:
-    """Of one namespace."""
+class Durations(dict[str, Callable[[float], None]]):
+    """How long the handlers of one namespace took: by event, what a number of seconds is told to. Any thread.
 
-    received_count: int = 0
-    received_bytes: int = 0
-    unhandled_count: int = 0
-    sent_count: int = 0
-    sent_bytes: int = 0
-    acks_count: int = 0
+    Numbers are put aside, eight bytes each, and counted together: each second with metrics, within ten
+    seconds while an operator looks. No thread waits for another.
 
-    def counts(self) -> dict[str, int]:
-        """By metric."""
-        return {
-            "wsframe_events_received_total": self.received_count,
-            "wsframe_events_received_bytes_total": self.received_bytes,
-            "wsframe_events_unhandled_total": self.unhandled_count,
-            "wsframe_events_sent_total": self.sent_count,
-            "wsframe_events_sent_bytes_total": self.sent_bytes,
-            "wsframe_acks_received_total": self.acks_count,
-        }
+    Args:
+        label: what an event is called among the figures.
+    """
+
+    def __init__(self, label: Callable[[str], str]) -> None:
+        super().__init__()
+        self._label = label
+        self._waiting: dict[str, array[float]] = {}
+
+    def __missing__(self, event: str) -> Callable[[float], None]:
+        label = self._label(event)
+        append = self._waiting.setdefault(label, array("d")).append  # one for two threads that come at once
+        return append if label == OTHER else self.setdefault(event, append)
+
+    def take(self) -> list[tuple[str, array[float]]]:
+        """Loop's thread: those since the last time, by label."""
+        taken = []
+        for label, waiting in [*self._waiting.items()]:
+            if batch := waiting[:]:
+                del waiting[: len(batch)]  # more may have come meanwhile
+                taken.append((label, batch))
+        return taken
 
 
 class EventMetrics:
-    """SessionObserver and SocketObserver.
+    """SessionObserver; and the traffic of all namespaces, for whoever counts it.
 
     Args:
         now: a monotonic clock, for any thread.
@@ -66,16 +68,14 @@ class EventMetrics:
     """
 
     def __init__(self, now: Callable[[], float], handlers: Sequence[Handlers]) -> None:
-        self.now: Callable[[], float] = now
+        self._now = now
         self._handlers = handlers
         self._figures = Figures()
-        self._traffic: dict[str, Traffic] = {OTHER: Traffic()}
         self._counts: Counter[tuple[str, Labels]] = Counter()
-        # How long handlers took: of those that are names, and of others; and who raised. They are appended
-        # to by any thread, in one step, and emptied by the loop: of a list in two, each of them one.
-        self._durations: dict[HandlerName, list[float]] = {}
-        self._others: deque[tuple[HandlerName, float]] = deque()
-        self._failed: deque[HandlerName] = deque()
+        self._names: set[tuple[str, str]] = set()
+        self._traffic: dict[str, Traffic] = {}
+        self._durations: dict[str, Durations] = {}
+        self._other = self._begin(OTHER)
 
     # SessionObserver
 
@@ -92,94 +92,47 @@ class EventMetrics:
         reason = message if message in REFUSALS else OTHER
         self._counts["wsframe_session_requests_refused_total", (reason,)] += 1
 
-    # SocketObserver
+    # Labels, and what has been counted: the loop's thread, where no other is named
 
-    def connected(self, socket: Socket) -> None:
-        labels = (self.namespace_label(socket.namespace),)
-        self._counts["wsframe_clients_connected_total", labels] += 1
-        if socket.recovered:
-            self._counts["wsframe_clients_recovered_total", labels] += 1
-
-    def refused(self, session: Session, namespace: str, message: str) -> None:
-        self._counts["wsframe_clients_refused_total", (self.namespace_label(namespace),)] += 1
-
-    def disconnected(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
-        labels = (self.namespace_label(socket.namespace), reason.value)
-        self._counts["wsframe_clients_disconnected_total", labels] += 1
-
-    def moved(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
-        """Rooms are looked at, not counted."""
-
-    def received(self, socket: Socket, packet: Packet) -> None:
-        traffic = self._traffic.get(socket.namespace) or self._traffic_of(socket.namespace)
-        if packet.kind is EVENT:
-            traffic.received_count += 1
-            traffic.received_bytes += packet.size_bytes
-            if not traffic.received_count % FOLD_COUNT:
-                self._fold()
-        else:
-            traffic.acks_count += 1
-
-    def unhandled(self, socket: Socket, name: str) -> None:
-        self._traffic_of(socket.namespace).unhandled_count += 1
-
-    def answered(self, socket: Socket, ack_id: int, prepared: Prepared) -> None:
-        """A handler that asks for no ack is counted as well: see `handled`."""
-
-    def handled(self, socket: Socket, name: str, began: float, error: BaseException | None) -> None:
-        handler, seconds = (socket.namespace, name), self.now() - began
-        durations = self._durations.get(handler)
-        if durations is not None:
-            durations.append(seconds)
-        else:
-            self._others.append((handler, seconds))
-        if error is not None:
-            self._failed.append(handler)
-
-    def delivered(
-        self, namespace: str, rooms: Sequence[RoomName] | None, prepared: Prepared, count: int
-    ) -> None:
-        traffic = self._traffic.get(namespace) or self._traffic_of(namespace)
-        traffic.sent_count += count
-        traffic.sent_bytes += count * len(prepared.frames)
-
-    # Labels, and what has been counted: the loop's thread
-
-    def namespace_label(self, namespace: str) -> str:
-        """Its own name if the application knows it; what clients may call into being shares one."""
-        return namespace if self._traffic_of(namespace) is not self._traffic[OTHER] else OTHER
-
-    def _traffic_of(self, namespace: str) -> Traffic:
+    def traffic_of(self, namespace: str) -> Traffic:
+        """Its own if the application knows its name; what clients may call into being shares one."""
         found = self._traffic.get(namespace)
         if found is None:
             if len(self._traffic) > NAMES_MAX_COUNT or not self._knows(namespace, None):
-                return self._traffic[OTHER]
-            found = self._traffic[namespace] = Traffic()
+                return self._other
+            found = self._begin(namespace)
         return found
 
-    def _labels_of(self, namespace: str, name: str) -> Labels:
-        if (namespace, name) not in self._durations:
-            if len(self._durations) >= NAMES_MAX_COUNT or not self._knows(namespace, name):
-                return self.namespace_label(namespace), OTHER
-            self._durations[namespace, name] = []
-        return self.namespace_label(namespace), name
+    def namespace_label(self, namespace: str) -> str:
+        return namespace if self.traffic_of(namespace) is not self._other else OTHER
+
+    def _begin(self, namespace: str) -> Traffic:
+        durations = self._durations[namespace] = Durations(partial(self._event_label, namespace))
+        traffic = self._traffic[namespace] = Traffic(self._now, durations)
+        return traffic
+
+    def _event_label(self, namespace: str, event: str) -> str:
+        """Any thread."""
+        if (namespace, event) not in self._names:
+            if len(self._names) >= NAMES_MAX_COUNT or not self._knows(namespace, event):
+                return OTHER
+            self._names.add((namespace, event))
+        return event
 
     def _knows(self, namespace: str, event: str | None) -> bool:
         return any(each.knows(namespace, event) for each in self._handlers)
 
     def _fold(self) -> None:
         """Count the handlers that have ended."""
-        for _ in range(len(self._others)):
-            handler, seconds = self._others.popleft()
-            self._count_durations(self._labels_of(*handler), [seconds])
-        for handler, waiting in self._durations.items():
-            if batch := waiting[:]:
-                del waiting[: len(batch)]
-                self._count_durations(self._labels_of(*handler), batch)
-        for _ in range(len(self._failed)):
-            self._figures.count("wsframe_handler_errors_total", self._labels_of(*self._failed.popleft()))
+        for namespace, durations in self._durations.items():
+            for event, batch in durations.take():
+                self._count_durations((namespace, event), batch)
+            failed = self._traffic[namespace].failed
+            for _ in range(len(failed)):
+                labels = namespace, self._event_label(namespace, failed.popleft())
+                self._figures.count("wsframe_handler_errors_total", labels)
 
-    def _count_durations(self, labels: Labels, batch: list[float]) -> None:
+    def _count_durations(self, labels: Labels, batch: array[float]) -> None:
         row = self._figures.row(DURATIONS, labels, ROW_LENGTH)
         row[-1] += sum(batch)
         # Most are in the first bucket: only the others are sorted, a fifth of the time for each of these.
@@ -199,7 +152,24 @@ class EventMetrics:
         for (metric, labels), count in self._counts.items():
             figures.count(metric, labels, count)
         for namespace, traffic in self._traffic.items():
-            for metric, count in traffic.counts().items():
+            for metric, count in counts_of(traffic).items():
                 if count or namespace != OTHER:
                     figures.count(metric, (namespace,), count)
+            for reason, count in traffic.disconnected_counts.items():
+                figures.count("wsframe_clients_disconnected_total", (namespace, reason), count)
         return figures
+
+
+def counts_of(traffic: Traffic) -> dict[str, int]:
+    """By metric."""
+    return {
+        "wsframe_clients_connected_total": traffic.connected_count,
+        "wsframe_clients_recovered_total": traffic.recovered_count,
+        "wsframe_clients_refused_total": traffic.refused_count,
+        "wsframe_events_received_total": traffic.received_count,
+        "wsframe_events_received_bytes_total": traffic.received_bytes,
+        "wsframe_events_unhandled_total": traffic.unhandled_count,
+        "wsframe_events_sent_total": traffic.sent_count,
+        "wsframe_events_sent_bytes_total": traffic.sent_bytes,
+        "wsframe_acks_received_total": traffic.acks_count,
+    }

@@ -35,7 +35,7 @@ from python_server.socketio.cluster.broker.backplane import RedisBackplane, join
 from python_server.socketio.cluster.broker.services import BrokerServices
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, NoBackplane
-from python_server.socketio.observer import SocketObserver, together
+from python_server.socketio.observer import SocketObserver
 from python_server.socketio.recovery.event_names import ForeignEventNames
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.services import HubServices
@@ -97,7 +97,8 @@ def make_cluster(
             rooms_max_count=settings.rooms_max_count,
             records=backplane.records if isinstance(backplane, RedisBackplane) else None,
             tracer=None if given.tracing is None else given.tracing.tracer,
-            observer=together([*filter(None, (given.socket_observer, sockets_log))]),
+            observer=sockets_log,
+            traffic_of=given.traffic_of,
         )
         sessions = mount.server.attach(services)
         mount.serving(protocols.facts, site.application)

@@ -130,7 +130,7 @@ class Inspection:
         if self._watching is None:
             self._watching = EventMetrics(self._now, [hub.handlers for hub in self._hubs.values()])
             for hub in self._hubs.values():
-                hub.observe_meanwhile(self._watching)
+                hub.count_meanwhile(self._watching.traffic_of)
         if not self._always:
             self._until.set(WATCH_SECONDS)
         return self._watching
@@ -138,7 +138,7 @@ class Inspection:
     def _look_away(self) -> None:
         self._watching = None
         for hub in self._hubs.values():
-            hub.observe_meanwhile(None)
+            hub.count_meanwhile(None)
 
     def _dump(self) -> str:
         mailbox = self._loop.mailbox

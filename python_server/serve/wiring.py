@@ -31,7 +31,7 @@ from python_server.observe.access_log import AccessWriter
 from python_server.serve.mounts import Mount, Site, normal_root_path
 from python_server.serve.tracing import Tracing
 from python_server.settings import Settings
-from python_server.socketio.observer import SocketObserver
+from python_server.socketio.traffic import TrafficOf
 from python_server.websocket.application import Admit, WebSocketRoutes
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.environ import ServerFacts
@@ -49,7 +49,8 @@ class Given:
     """What a worker is made from; `complain` is called with (kind, sentence).
 
     Attributes:
-        session_observer, socket_observer: watch the sessions and clients of all mounts; None: nobody does.
+        session_observer: watches the sessions of all mounts; None: nobody does.
+        traffic_of: where what goes through a namespace, of any mount, is counted; None: nowhere.
         tracing: makes spans of requests and events; None: nobody does.
     """
 
@@ -60,7 +61,7 @@ class Given:
     complain: Callable[[str, str], None]
     access_log: AccessWriter | None
     session_observer: SessionObserver | None = None
-    socket_observer: SocketObserver | None = None
+    traffic_of: TrafficOf | None = None
     tracing: Tracing | None = None
 
 

@@ -100,7 +100,7 @@ class Worker:
             complain=self._counters.complain,
             access_log=access_log or access_log_of(settings, system),
             session_observer=metrics,
-            socket_observer=metrics,
+            traffic_of=None if metrics is None else metrics.traffic_of,
             tracing=make_tracing(settings, handlers),
         )
         network = wiring.make_network(given, listening)

@@ -14,6 +14,7 @@ from typing import Final, TypeVar, cast
 
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.port import Envelope, Room
+from python_server.socketio.traffic import Traffic
 from python_server.socketio.values import RoomName
 
 # Called with ("join" or "leave", sid, room) for every room but a client's own.
@@ -49,12 +50,14 @@ class Adapter:
         position: of the recovery log, noted for every room a client enters.
         reserved: may a word be the sid of a client of another process?
         rooms_max_count: of one client, its own room aside; 0: no bound.
+        traffic: what its members receive is counted there, and what they send; None: nobody counts.
     """
 
     moved: Moved | None = None
     position: Callable[[], int] = int
     reserved: Callable[[RoomName], bool] = lambda room: False
     rooms_max_count: int = 0
+    traffic: Traffic | None = None
     _members: dict[str, Socket] = field(default_factory=dict)
     _rooms: dict[RoomName, dict[str, Socket]] = field(default_factory=dict)
     _rooms_of: dict[str, dict[RoomName, int]] = field(default_factory=dict)
@@ -62,6 +65,7 @@ class Adapter:
     def add(self, member: Socket) -> None:
         """A client has come; it is alone in a room of its own name."""
         self._members[member.sid] = member
+        member.traffic = self.traffic
         self._rooms_of[member.sid] = {}
         self.join(member.sid, member.sid)
 
@@ -71,6 +75,12 @@ class Adapter:
             self._leave(sid, room)
         self._members.pop(sid, None)
         self._rooms_of, self._members = shrunk(self._rooms_of), shrunk(self._members)
+
+    def count_in(self, traffic: Traffic | None) -> None:
+        """From here on."""
+        self.traffic = traffic
+        for member in self._members.values():
+            member.traffic = traffic
 
     @property
     def empty(self) -> bool:
@@ -162,15 +172,19 @@ class Adapter:
         """Deliver to the members of this process; returns how many they are."""
         prepared, offset = envelope.prepared, envelope.offset
         members = self.recipients(envelope.rooms, envelope.excepted)
+        count = len(members)
+        if (traffic := self.traffic) is not None:
+            traffic.sent_count += count
+            traffic.sent_bytes += count * len(prepared.frames)
         if envelope.volatile:
             for member in members:
                 member.send_volatile(prepared)
-            return len(members)
+            return count
         if offset is not None:
             for member in members:
                 member.last_offset = offset
         Socket.send_to_all(members, prepared)
-        return len(members)
+        return count
 
     def recipients(self, rooms: Sequence[RoomName] | None, excepted: Sequence[RoomName]) -> list[Socket]:
         """The members in any of the rooms (None: all), without those in the excepted ones."""

@@ -94,6 +94,8 @@ class Broadcaster:
             if alone and not volatile and self._at_once():  # it need not be written down for anybody
                 adapter = self._adapters.get(namespace)
                 recipients = [] if adapter is None else adapter.recipients(rooms, excepted)
+                if adapter is not None and adapter.traffic is not None:
+                    adapter.traffic.delivered(prepared, len(recipients))
                 if self._observer is not None:
                     self._observer.delivered(namespace, rooms, prepared, len(recipients))
                 Socket.send_to_all(recipients, prepared)
@@ -249,8 +251,11 @@ class Broadcaster:
         self._ask_clients(sockets, request)
 
     def _ask_clients(self, sockets: list[Socket], request: AckRequest) -> None:
+        to = request.to
+        traffic = self._rooms.adapter(to.namespace).traffic
+        if traffic is not None:
+            traffic.delivered(request.prepared, len(sockets))
         if self._observer is not None:
-            to = request.to
             self._observer.delivered(to.namespace, to.rooms, request.prepared, len(sockets))
         ask_clients(sockets, request, self._services.call_later)
 

@@ -18,6 +18,7 @@ from python_server.net.system import TimerLike
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
+from python_server.socketio.traffic import Traffic
 from python_server.socketio.values import JSONValue, RoomName
 
 # What may wait behind the CONNECT reply of one client while its connect handler runs.
@@ -118,6 +119,7 @@ class Socket:
             the record takes three times as long, and noted there when the client is lost.
         reason: why it left while its connect handler ran.
         last_rooms: those it was in when it left, for its disconnect handler.
+        traffic: of its namespace; None: nobody counts.
         acks: called with the values, or with None when the client has left.
         buckets: what is left of each rate-limited event.
     """
@@ -137,6 +139,7 @@ class Socket:
     acks: dict[int, Callable[[list[JSONValue] | None], None]] = field(default_factory=dict)
     buckets: dict[str, Bucket] | None = None
     last_rooms: tuple[RoomName, ...] = ()
+    traffic: Traffic | None = None
 
     @property
     def recovered(self) -> bool:

@@ -105,6 +105,8 @@ class Connections:
             self._restorer.lost(socket, self._rooms.adapter(socket.namespace).positions_of(socket.sid))
         self._forget(socket)
         if connected:
+            if socket.traffic is not None:
+                socket.traffic.disconnected_counts[reason.value] += 1
             if self._observer is not None:
                 self._observer.disconnected(socket, reason)
             self._run_disconnect(socket, reason)
@@ -133,9 +135,12 @@ class Connections:
         Args:
             began, span: if it has been put off: when it began, and its span.
         """
-        observer, fault = self._observer, None
-        if observer is not None and began is None:
-            began = observer.now()
+        observer, traffic, fault = self._observer, socket.traffic, None
+        if began is None:
+            if traffic is not None:
+                began = traffic.now()
+            elif observer is not None:
+                began = observer.now()
         refusal: dict[str, object] | None = {"message": "Connection rejected by server"}
         try:
             if self._services.tracer is None:
@@ -156,6 +161,8 @@ class Connections:
         except BaseException as error:
             fault = error
             self._services.report(named("handler of event 'connect'", socket, "connect"), error)
+        if traffic is not None and began is not None:
+            traffic.handled("connect", began, fault is not None)
         if observer is not None:
             assert began is not None
             observer.handled(socket, "connect", began, fault)
@@ -181,6 +188,8 @@ class Connections:
         if names is not None and socket.recovery is not None:
             names["pid"] = socket.recovery.pid
         socket.send(self._configuration.codec.prepare(PacketType.CONNECT, socket.namespace, names))
+        if socket.traffic is not None:
+            socket.traffic.connected(socket.recovered)
         if self._observer is not None:
             self._observer.connected(socket)
         for prepared in held:
@@ -194,6 +203,8 @@ class Connections:
             self._refuse(socket.client, socket.namespace, prepared, message)
 
     def _refuse(self, client: Client, namespace: str, prepared: Prepared, message: str) -> None:
+        if self._rooms.traffic_of is not None:
+            self._rooms.traffic_of(namespace).refused_count += 1
         if self._observer is not None:
             self._observer.refused(client.session, namespace, message)
         client.session.send(prepared)

@@ -127,10 +127,15 @@ class Dispatcher:
         elif socket is None or socket.state is not CONNECTED:
             raise PacketError(f"namespace {packet.namespace} is not joined")
         elif kind is EVENT:
+            if (traffic := socket.traffic) is not None:
+                traffic.received_count += 1
+                traffic.received_bytes += packet.size_bytes
             if self._observer is not None:
                 self._observer.received(socket, packet)
             self._dispatch(socket, packet)
         elif kind is ACK:
+            if socket.traffic is not None:
+                socket.traffic.acks_count += 1
             if self._observer is not None:
                 self._observer.received(socket, packet)
             resolve = socket.acks.pop(packet.id, None)  # type: ignore[arg-type]
@@ -143,6 +148,8 @@ class Dispatcher:
         name, *rest = packet.data
         handler = self._handlers.find(socket.namespace, name)
         if handler is None:
+            if socket.traffic is not None:
+                socket.traffic.unhandled_count += 1
             if self._observer is not None:
                 self._observer.unhandled(socket, name)
             return

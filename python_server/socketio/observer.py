@@ -1,6 +1,6 @@
 """Port: who watches clients, events, acks and rooms of a Socket.IO server; nobody, unless an operator asks.
 
-Must not know: what is made of it: lines of a log, figures, a page, spans.
+Must not know: what is made of it: lines of a log, a page. Who only counts reads `traffic`, which costs less.
 """
 
 from __future__ import annotations

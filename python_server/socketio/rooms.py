@@ -25,6 +25,7 @@ from python_server.socketio.cluster.port import (
 )
 from python_server.socketio.cluster.requests import EnterQuestion, convert, plain
 from python_server.socketio.services import HubServices
+from python_server.socketio.traffic import TrafficOf
 from python_server.socketio.values import JSONValue, RoomName
 
 # How long other processes may take to answer what they can answer at once.
@@ -46,6 +47,7 @@ class RoomDirectory:
         adapters: for the loop's thread: the clients of this process, by namespace.
         leaving: for the loop's thread: who has left, until its disconnect handler has returned, which may ask
             for its rooms, its session and its environ still.
+        traffic_of: where what goes through a namespace is counted; None: nowhere. `count_in` changes it.
     """
 
     services: HubServices
@@ -53,6 +55,7 @@ class RoomDirectory:
     log_position: Callable[[], int]
     adapters: dict[str, Adapter] = field(default_factory=dict)
     leaving: dict[tuple[str, str], Socket] = field(default_factory=dict)
+    traffic_of: TrafficOf | None = None
 
     # Any thread
 
@@ -194,8 +197,15 @@ class RoomDirectory:
                 self.log_position,
                 self.services.names.reserves,
                 self.services.rooms_max_count,
+                None if self.traffic_of is None else self.traffic_of(namespace),
             )
         return adapter
+
+    def count_in(self, traffic_of: TrafficOf | None) -> None:
+        """From here on; a handler that runs is still counted where it began."""
+        self.traffic_of = traffic_of
+        for namespace, adapter in self.adapters.items():
+            adapter.count_in(None if traffic_of is None else traffic_of(namespace))
 
     def _join(self, namespace: str, sid: str, room: Room) -> None:
         adapter = self.adapter(namespace)

@@ -39,6 +39,7 @@ from python_server.socketio.recovery.stream_restore import StreamRestorer
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
 from python_server.socketio.traced import TracedBroadcaster
+from python_server.socketio.traffic import TrafficOf
 from python_server.socketio.values import JSONValue, RoomName
 
 
@@ -69,6 +70,7 @@ class RunningServer:
         self.rooms: RoomDirectory = RoomDirectory(
             services, moved, lambda: 0 if recovery is None else recovery.entered(services.now())
         )
+        self.rooms.count_in(services.traffic_of)
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         tracer = services.tracer
         self.sender: Broadcaster | TracedBroadcaster = (
@@ -115,11 +117,6 @@ class RunningServer:
         if isinstance(recovery, StreamLog):
             recovery.reached(told, self.services.now())
 
-    def observe(self, observer: SocketObserver | None) -> None:
-        """Loop's thread: it watches from here on; a handler that runs is still told to the one before."""
-        for part in (self.runner, self.broadcaster, self.connections, self.dispatcher):
-            part._observer = observer
-
 
 def _serving(configuration: Configuration, services: HubServices) -> Configuration:
     """With a log that knows the stream, where machines share one."""
@@ -160,7 +157,7 @@ class Hub:
 
     def attach(self, services: HubServices) -> Dispatcher:
         """Loop's thread: a worker serves from here on; its sessions are answered by what is returned."""
-        observer = self._with_observer(services.observer)
+        observer = together([*self._observers, *filter(None, [services.observer])])
         running = RunningServer(self._configuration, self.handlers, services, observer, self._watched)
         with self._lock:
             for call in self._early:
@@ -169,13 +166,10 @@ class Hub:
             self._running = running
         return running.dispatcher
 
-    def _with_observer(self, *more: SocketObserver | None) -> SocketObserver | None:
-        return together([*self._observers, *filter(None, more)])
-
-    def observe_meanwhile(self, observer: SocketObserver | None) -> None:
-        """Loop's thread: this one watches as well, for a while; None: no more. It costs nothing before."""
-        if (running := self._running) is not None:
-            running.observe(self._with_observer(running.services.observer, observer))
+    def count_meanwhile(self, traffic_of: TrafficOf | None) -> None:
+        """Loop's thread: traffic is counted there, for a while; None: no more, which costs nothing."""
+        if self._running is not None:
+            self._running.rooms.count_in(traffic_of)
 
     @contextmanager
     def restoring(self) -> Iterator[None]:

@@ -17,6 +17,7 @@ from python_server.socketio.packet import Codec, TextCodec
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.stream_log import StreamLog
 from python_server.socketio.tracer import Tracer
+from python_server.socketio.traffic import TrafficOf
 from python_server.socketio.values import RoomName
 
 
@@ -53,6 +54,7 @@ class HubServices:
     Attributes:
         records: where lost clients are kept for every machine; None: they come back to this one alone.
         observer: watches the clients of all servers of the worker; None: nobody does.
+        traffic_of: where what goes through a namespace is counted; None: nowhere.
         tracer: makes spans of what they do; None: nobody does.
     """
 
@@ -70,6 +72,7 @@ class HubServices:
     room_held: Callable[[str, RoomName, bool], None] | None = None
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
     observer: SocketObserver | None = None
+    traffic_of: TrafficOf | None = None
     tracer: Tracer | None = None
     records: RecordStore | None = None
 

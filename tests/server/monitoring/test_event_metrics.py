@@ -3,6 +3,10 @@
 It must not know how figures are written.
 """
 
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from threading import Barrier, Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +14,7 @@ import pytest
 
 from python_server.engineio.session import DisconnectReason
 from python_server.monitoring.catalogue import CATALOGUE, DURATIONS
-from python_server.monitoring.event_metrics import FOLD_COUNT, NAMES_MAX_COUNT, EventMetrics, Traffic
+from python_server.monitoring.event_metrics import NAMES_MAX_COUNT, EventMetrics, counts_of
 from python_server.monitoring.figures import BOUNDS
 from python_server.socketio.client import ConnectionRefused, Handler
 from python_server.socketio.server import Hub
@@ -22,7 +26,7 @@ class Counted(World):
 
     def serve(self, hub: Hub) -> None:
         self.metrics = EventMetrics(lambda: self.now, [hub.handlers])
-        hub.observe(self.metrics)
+        self.services = replace(self.services, traffic_of=self.metrics.traffic_of)
         super().serve(hub)
 
     def total(self, name: str, *labels: str) -> float:
@@ -30,6 +34,18 @@ class Counted(World):
 
     def durations(self) -> dict[tuple[str, ...], list[float]]:
         return self.metrics.figures().totals.get(DURATIONS, {})
+
+
+THREADS_COUNT = 4
+DURATIONS_COUNT = 5000
+
+
+@pytest.fixture
+def threads_often_interrupted() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture
@@ -101,20 +117,6 @@ def test_an_application_has_so_many_names(counted: Counted) -> None:
     assert len(connected) == NAMES_MAX_COUNT + 1
 
 
-def test_handlers_that_end_faster_than_the_second_are_counted_before_there_are_many(counted: Counted) -> None:
-    counted.on("say")
-    peer = counted.peer()
-    peer.say('2["say"]')
-    counted.metrics.figures()
-    for _ in range(FOLD_COUNT - 2):
-        peer.say('2["say"]')
-    waiting = counted.metrics._durations["/", "say"]
-    assert len(waiting) == FOLD_COUNT - 2
-    peer.say('2["say"]')
-    assert len(waiting) == 1
-    assert sum(counted.durations()["/", "say"][:-1]) == FOLD_COUNT
-
-
 def test_sessions_are_counted_by_transport_and_reason() -> None:
     metrics = EventMetrics(lambda: 0.0, [])
     session: Any = SimpleNamespace(transport="polling")
@@ -131,19 +133,44 @@ def test_sessions_are_counted_by_transport_and_reason() -> None:
 
 
 def test_a_duration_falls_into_the_first_bucket_that_holds_it(counted: Counted) -> None:
-    socket: Any = SimpleNamespace(namespace="/")
+    traffic = counted.metrics.traffic_of("/")
     for seconds in (0.0, BOUNDS[0], BOUNDS[0] * 1.001, 99.0):
-        counted.metrics.handled(socket, "made", counted.now - seconds, None)
+        traffic.handled("made", counted.now - seconds, False)
     row = counted.durations()["/", "other"]
     assert (row[0], row[1], row[-2], sum(row[:-1])) == (2, 1, 1, 4)
     assert row[-1] == pytest.approx(99.001, abs=0.001)
 
 
+def test_no_duration_is_lost_between_threads(counted: Counted, threads_often_interrupted: None) -> None:
+    for number in range(THREADS_COUNT):
+        counted.on(f"event{number}")
+    took = counted.metrics.traffic_of("/").took
+    ready = Barrier(THREADS_COUNT + 1)
+
+    def work() -> None:
+        ready.wait()
+        for number in range(DURATIONS_COUNT):
+            took[f"event{number % THREADS_COUNT}"](0.25)
+            took[f"made{number}"](0.25)
+
+    threads = [Thread(target=work) for _ in range(THREADS_COUNT)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    while any(thread.is_alive() for thread in threads):
+        counted.metrics.figures()
+    rows = counted.durations()
+    each = DURATIONS_COUNT * THREADS_COUNT
+    assert sum(sum(row[:-1]) for row in rows.values()) == 2 * each
+    assert sum(rows["/", "other"][:-1]) == each
+    assert sum(row[-1] for row in rows.values()) == 2 * each * 0.25
+
+
 def test_a_client_that_came_back_is_counted(counted: Counted) -> None:
-    socket: Any = SimpleNamespace(namespace="/", recovered=True)
-    counted.metrics.connected(socket)
-    counted.metrics.moved("/", "join", "a", "den")
-    assert counted.total("clients_recovered", "/") == 1
+    traffic = counted.metrics.traffic_of("/")
+    traffic.connected(True)
+    traffic.connected(False)
+    assert (counted.total("clients_connected", "/"), counted.total("clients_recovered", "/")) == (2, 1)
 
 
 def test_what_was_counted_is_a_value_of_its_own(counted: Counted) -> None:
@@ -157,4 +184,4 @@ def test_what_was_counted_is_a_value_of_its_own(counted: Counted) -> None:
 
 
 def test_every_name_stands_in_the_catalogue() -> None:
-    assert set(Traffic().counts()) <= set(CATALOGUE)
+    assert set(counts_of(EventMetrics(lambda: 0.0, []).traffic_of("/"))) <= set(CATALOGUE)

@@ -12,6 +12,7 @@ import pytest
 from python_server.net.client_backlog import HARD_COUNT, SOFT_BYTES, SOFT_COUNT
 from python_server.socketio.jsoncodec import OWN_WORDS
 from python_server.socketio.packet import TextCodec
+from python_server.socketio.traffic import Traffic
 
 PLACE = '{"_placeholder":true,"num":0}'
 
@@ -173,3 +174,13 @@ def test_the_hard_bound_ends_the_session(world: Any) -> None:
     peer.say(*['2["a"]'] * (HARD_COUNT + 2), run=False)
     assert closed(peer)
     assert "faster than they were handled" in world.complaints[0]
+
+
+def test_events_and_acks_that_come_are_counted(world: Any) -> None:
+    traffic = Traffic(lambda: world.now, {"say": lambda seconds: None})
+    world.hub.count_meanwhile(lambda namespace: traffic)
+    world.on("say")
+    peer = world.peer()
+    peer.say('2["say","x"]', '2["nobody"]', '37["late"]')
+    assert (traffic.received_count, traffic.received_bytes) == (2, len('2["say","x"]2["nobody"]'))
+    assert (traffic.unhandled_count, traffic.acks_count) == (1, 1)

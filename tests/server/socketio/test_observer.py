@@ -208,22 +208,3 @@ def test_whoever_comes_while_a_worker_serves_is_too_late(watched: Watched) -> No
         watched.hub.observe(watched.watcher)
     other: SocketObserver = Watcher(watched)
     Hub(Configuration()).observe(other)
-
-
-def test_another_one_watches_for_a_while_beside_who_was_there(watched: Watched) -> None:
-    """An operator looks at a server that runs."""
-    watched.on("say", lambda socket, word: watched.advance(2))
-    peer = watched.peer(None)
-    peer.join()
-    late = Watcher(watched)
-    watched.hub.observe_meanwhile(late)
-    peer.say('2["say","x"]')
-    assert [each[0] for each in late.told] == ["received", "handled"]
-    watched.hub.observe_meanwhile(None)
-    peer.say('2["say","x"]')
-    assert len(late.told) == 2
-    assert [each[0] for each in watched.told()] == ["connected", *["received", "handled"] * 2]
-
-
-def test_before_a_worker_serves_there_is_nothing_to_watch(watched: Watched) -> None:
-    Hub(Configuration()).observe_meanwhile(Watcher(watched))

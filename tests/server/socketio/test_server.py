@@ -6,6 +6,7 @@ It must not know sockets; the same rules over real ones stand in tests/e2e/wire/
 import gc
 import json
 import weakref
+from collections import defaultdict
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.server import Hub
+from python_server.socketio.traffic import Traffic
 
 PLACE = '{"_placeholder":true,"num":0}'
 
@@ -187,24 +189,49 @@ def test_nothing_is_left_of_10000_clients(world: Any) -> None:
     assert [timer for timer in world.timers if timer.function and timer.when < world.now + 1] == []
 
 
-def test_who_watches_for_a_while_is_told_by_every_part(world: Any) -> None:
-    told: list[str] = []
+def test_traffic_is_counted_for_a_while_by_every_part(world: Any) -> None:
+    """An operator looks at a server that runs."""
+    took: list[float] = []
+    traffic = Traffic(lambda: world.now, defaultdict(lambda: took.append))
 
-    class Watcher:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *values: told.append(name)
+    def talk(peer: Any) -> None:
+        peer.say('2["say"]', '2["nobody"]')
+        world.hub.join("/", peer.socket.sid, "den")
+        world.hub.emit("news", (), BroadcastOptions("/", ("den",)))
+        world.run()
 
-    hub = world.hub
-    hub.observe_meanwhile(Watcher())
+    def counts() -> tuple[int, ...]:
+        return traffic.received_count, traffic.unhandled_count, traffic.sent_count, traffic.connected_count
+
+    world.on("say")
     peer = world.peer()
-    peer.say('2["nobody"]')
-    hub.join("/", peer.socket.sid, "den")
-    hub.emit("news", ())
+    talk(peer)
+    world.hub.count_meanwhile(lambda namespace: traffic)
+    talk(peer)
+    world.peer()
+    assert counts() == (2, 1, 1, 1)
+    world.hub.count_meanwhile(None)
+    talk(peer)
+    talk(world.peer())
+    peer.lose()
+    assert counts() == (2, 1, 1, 1)
+    assert (took, traffic.disconnected_counts) == ([0], {})
+
+
+def test_rooms_and_clients_are_asked_for_before_a_worker_serves_and_while_one_does(world: Any) -> None:
+    peer = world.peer()
+    sid = peer.socket.sid
+    world.hub.enter("/", sid, "den")
+    assert (world.hub.rooms_of("/", sid), world.hub.find("/", sid)) == ([sid, "den"], peer.socket)
+    assert world.hub.sockets() == [*world.hub.adapters()["/"].recipients(None, ())]
+    world.hub.close_room("/", "den")
+    world.hub.leave("/", sid, sid)
+    world.hub.disconnect("/", sid)
     world.run()
-    assert {"connected", "received", "unhandled", "moved", "delivered"} <= {*told}
-    told.clear()
-    hub.observe_meanwhile(None)
-    peer.say('2["nobody"]')
-    hub.emit("news", ())
-    world.run()
-    assert told == []
+    assert (world.hub.members_of("/", "den"), world.hub.sockets()) == ([], [])
+    early = Hub()
+    with pytest.raises(ValueError, match="not connected"):
+        early.enter("/", sid, "den")
+    early.close_room("/", "den")
+    assert (early.rooms_of("/", sid), early.members_of("/", "den"), early.sockets()) == ([], [], [])
+    assert (early.find("/", sid), early.adapters(), early.services) == (None, {}, None)
