@@ -227,7 +227,7 @@ optional-envoy: $(VENV)/created
 optional-tools:
 	@command -v valgrind >/dev/null || echo "Left out: valgrind is not installed, so the codec's instructions are not counted."
 	@command -v node >/dev/null || echo "Left out: node is not installed, so the tests with the JavaScript clients are skipped."
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 		echo "Left out: chromium is not installed, so the browser tests are skipped."
 	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || \
 		echo "Left out: nginx is not installed, so the documented proxy configuration is not tried."

@@ -168,7 +168,9 @@ def main() -> int:
     parser.add_argument("--role", choices=("server", "client", "command-line", "all"), default="all")
     parser.add_argument("--cases", nargs="+", default=["*"])
     parser.add_argument("--exclude", nargs="+", default=[])
-    parser.add_argument("--quick", action="store_true", help="all but section 9, and small messages of 12 and 13")
+    parser.add_argument(
+        "--quick", action="store_true", help="all but section 9, and small messages of 12 and 13"
+    )
     parser.add_argument("--sample", action="store_true", help="all but section 9, and a sample of 12 and 13")
     options = parser.parse_args()
     python27 = find_python27()
