@@ -3,7 +3,8 @@
 It must not know a rule of the protocol: the suite's report is the judge. The suite needs a Python 2.7, which
 is looked for and named when missing; anything but OK or INFORMATIONAL fails.
 Whole run (about 40 minutes on 2 cores): python tests/conformance/autobahn.py
-What each run of the tests does: --quick; `make test-all`: --sample. One part: --cases "1.*" "2.*" --role server
+What each run of the tests does: --quick; `make test-all`: --sample as well.
+One part: --cases "1.*" "2.*" --role server
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from own_ports import port_of_its_own  # noqa: E402
 ARTIFACTS = HERE.parent.parent / "artifacts" / "autobahn"
 AGENT = "wsframe"
 GOOD = {"OK", "INFORMATIONAL"}
-# What CI leaves out: 9.* measures speed for minutes; 12.* and 13.* repeat each size for each setting, a thousand
-# messages each, most of whose time is the suite's own. Quick are the smallest of each kind of text and of each setting.
+# What CI leaves out: 9.* measures speed for minutes; 12.* and 13.* repeat each size for each setting, a
+# thousand messages each, most of whose time is the suite's own. Quick: small ones of each text and setting.
 BASIC = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]
 QUICK = [
     *BASIC,

@@ -1,4 +1,4 @@
-"""The official Admin UI in headless Chromium, against three workers that serve the program of its how-to page.
+"""The official Admin UI in headless Chromium, against three workers with the program of its how-to page.
 
 It must not know what travels between page and server.
 """
