@@ -77,7 +77,8 @@ serve: $(VENV)/installed
 test-all: override TESTS += --extended
 test-all: optional-envoy test
 
-# Half of the run waits for processes, browsers and a protocol's seconds: four tests at a time (-n 0: one, for --pdb).
+# Some wait for processes, browsers and a protocol's seconds while others compute: four tests at a time (-n 0: one,
+# for --pdb), in the order of tests/common/worker_shares.py.
 # An environment may forbid what Python compiles to be kept; to compile the tests anew doubles the time of their collection.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/test-installed optional-npm optional-tools
