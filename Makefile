@@ -81,7 +81,8 @@ serve: $(VENV)/installed
 test-all: override TESTS += --extended
 test-all: optional-envoy test
 
-# Half of the run waits for processes, browsers and a protocol's seconds: four tests at a time (-n 0: one, for --pdb).
+# Some wait for processes, browsers and a protocol's seconds while others compute: four tests at a time (-n 0: one,
+# for --pdb), in the order of tests/common/worker_shares.py.
 # An environment may forbid what Python compiles to be kept; to compile the tests anew doubles the time of their collection.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/test-installed optional-npm optional-tools
@@ -235,7 +236,7 @@ optional-envoy: $(VENV)/created
 optional-tools:
 	@command -v valgrind >/dev/null || echo "Left out: valgrind is not installed, so the codec's instructions are not counted."
 	@command -v node >/dev/null || echo "Left out: node is not installed, so the tests with the JavaScript clients are skipped."
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 		echo "Left out: chromium is not installed, so the browser tests are skipped."
 	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || \
 		echo "Left out: nginx is not installed, so the documented proxy configuration is not tried."

@@ -5,6 +5,7 @@ It must not know any command; it stands outside both packages because a clash of
 PYTEST_DONT_REWRITE: else pytest warns whoever calls it from a program that has imported this.
 """
 
+import gc
 import sys
 
 
@@ -17,6 +18,8 @@ def main() -> None:
             f"Error: the package named python_server at {python_server.__file__} is not wsframe's; "
             "uninstall it (pip uninstall python-server) or move it away, then reinstall wsframe"
         )
+    gc.disable()  # what is imported stays: to look for garbage in it is a tenth of the start
     from python_server.command.cli import main as command_line
 
+    gc.enable()
     command_line(prog_name="wsframe")

@@ -15,6 +15,7 @@ import wsframe
 from outside_tools import outside_tool
 from own_redis import RedisServer
 from rows import RowsPage
+from worker_shares import in_shares
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,13 +55,15 @@ def pytest_collection() -> Generator[None, object, object]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The long ones first: at the end of a run nobody waits for another's long one.
 
-    A run of everything leaves the extended ones out, unless it is asked for them.
+    Of several workers each gets some (`worker_shares`). A run of everything leaves the extended ones out,
+    unless it is asked for them.
     """
     if not config.getoption("--extended"):
         left_out = [item for item in items if item.get_closest_marker("extended") is not None]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item.get_closest_marker("extended") is None]
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    items[:] = in_shares(items, worker.get("workercount", 1))
 
 
 def pytest_report_header() -> str:

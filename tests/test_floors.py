@@ -250,13 +250,19 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def trees() -> Iterator[tuple[Path, ast.Module]]:
-    return ((path, tree_of(path)) for path in SOURCES)
+@cache
+def nodes_of(path: Path) -> list[ast.AST]:
+    """Of the whole tree, listed once for all tests."""
+    return list(ast.walk(tree_of(path)))
+
+
+def listed_nodes() -> Iterator[tuple[Path, list[ast.AST]]]:
+    return ((path, nodes_of(path)) for path in SOURCES)
 
 
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever in the file, except for type checkers alone."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -324,7 +330,7 @@ def test_confined_modules_stay_in_their_rooms(name: str) -> None:
 
 def readings(name: str) -> Iterator[str]:
     """What a file reads of the machine's clocks and of chance."""
-    for node in ast.walk(tree_of(MODULES[name])):
+    for node in nodes_of(MODULES[name]):
         words: list[str] = []
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             words = [f"{node.value.id}.{node.attr}"]
@@ -347,7 +353,7 @@ def test_the_real_machine_is_named_by_the_wiring_alone() -> None:
     named = {
         name
         for name, path in MODULES.items()
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.ImportFrom) and "REAL" in [alias.name for alias in node.names]
     }
     assert named == REAL_IN
@@ -386,7 +392,7 @@ def somewhere_only(name: str) -> Iterator[str]:
         for module, words in table.items()
         for word in words.split()
     }
-    for node in ast.walk(tree_of(MODULES[name])):
+    for node in nodes_of(MODULES[name]):
         if isinstance(node, ast.Attribute):
             word = f"{node.value.id}.{node.attr}" if isinstance(node.value, ast.Name) else ""
             unix_signal = word.startswith("signal.SIG") and word[10] != "_"
@@ -449,8 +455,8 @@ SAME_CLASS_NAMES = {
 
 def test_no_class_name_stands_for_two_things() -> None:
     places: dict[str, list[str]] = {}
-    for path, tree in trees():
-        for node in ast.walk(tree):
+    for path, nodes in listed_nodes():
+        for node in nodes:
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     twice = {name: where for name, where in places.items() if len(where) > 1}
@@ -479,9 +485,9 @@ def nesting(node: ast.AST) -> int:
 
 
 def functions() -> Iterator[tuple[tuple[str, str], ast.FunctionDef | ast.AsyncFunctionDef]]:
-    for path, tree in trees():
+    for path, nodes in listed_nodes():
         package = SERVER if path.is_relative_to(SERVER) else CODEC
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, FUNCTIONS):
                 yield (str(path.relative_to(package)), node.name), node
 
@@ -530,8 +536,8 @@ READ_ELSEWHERE = {
 def read_names() -> set[str]:
     """Every attribute that some file of the product reads, however the object is called."""
     names: set[str] = set()
-    for _, tree in trees():
-        for node in ast.walk(tree):
+    for _, nodes in listed_nodes():
+        for node in nodes:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 names.add(node.attr)
             elif isinstance(node, ast.MatchClass):
@@ -563,8 +569,8 @@ def test_what_is_kept_is_read() -> None:
     read = read_names()
     unread = {
         (node.name, name)
-        for _, tree in trees()
-        for node in ast.walk(tree)
+        for _, nodes in listed_nodes()
+        for node in nodes
         if isinstance(node, ast.ClassDef)
         for name in written_names(node)
         if name not in read
@@ -579,9 +585,9 @@ def test_an_option_sets_what_is_read() -> None:
     """Each option names a setting that exists, or is asked for by its own name."""
     asked = {
         node.slice.value
-        for path, tree in trees()
+        for path, nodes in listed_nodes()
         if path.is_relative_to(SERVER / "command")
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
     }
     for option in OPTIONS:
@@ -697,9 +703,8 @@ ANY_MAX_COUNT = 230
 def test_any_stands_where_nothing_better_can_be_said() -> None:
     found: Counter[str] = Counter()
     for path in [*SOURCES, *CODEC.glob("*.pyi")]:
-        tree = tree_of(path)
         found[str(path.relative_to(ROOT))] = sum(
-            isinstance(node, ast.Name) and node.id == "Any" for node in ast.walk(tree)
+            isinstance(node, ast.Name) and node.id == "Any" for node in nodes_of(path)
         )
     assert found.total() <= ANY_MAX_COUNT, found.most_common(10)
 

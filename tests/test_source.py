@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.extended  # `make lint` is the same, and CI begins with it
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

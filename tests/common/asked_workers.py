@@ -101,7 +101,7 @@ class Load:
 
     def _work(self) -> None:
         # Not as fast as can be: the workers that start meanwhile need a processor.
-        while not self._over.wait(0.002):
+        while not self._over.wait(0.01):
             try:
                 self.answers[ask(self._server, self._path)] += 1
             except Exception as error:

@@ -1,4 +1,4 @@
-"""The quick part of Autobahn|Testsuite in both roles, as the command that the full run uses too.
+"""A part of Autobahn|Testsuite in both roles, as the command that the full run uses too.
 
 It must not need Python 2.7 to be there: without one the rules hang on tests/vectors/frames.json alone.
 """
@@ -24,9 +24,14 @@ spec.loader.exec_module(command)
 @pytest.mark.skipif(
     command.find_python27() is None, reason="autobahntestsuite needs a Python 2.7; none was found"
 )
-def test_autobahn_quick() -> None:
+@pytest.mark.parametrize(
+    "part",
+    # Larger messages: four times the processor for what our own tests of compression do with random ones.
+    ["--quick", pytest.param("--sample", marks=pytest.mark.extended)],
+)
+def test_autobahn(part: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick"], capture_output=True, text=True, check=False, timeout=3600
+        [sys.executable, str(SCRIPT), part], capture_output=True, text=True, check=False, timeout=3600
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert done.stdout.count("cases; behaviour") >= 2

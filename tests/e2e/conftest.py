@@ -229,9 +229,17 @@ def drive(node: str) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of a Chromium; playwright only drives it and downloads none."""
-    return outside_tool("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+def chromium(pytestconfig: pytest.Config) -> str:
+    """The path of a Chromium; playwright only drives it and downloads none.
+
+    Its headless shell, where it is installed: the same engine without the browser's own windows, for a
+    third of the processor. With --extended, as in `make test-all`, the whole browser.
+    """
+    whole = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    shell = "chromium-headless-shell"
+    return (
+        outside_tool(*whole, shell) if pytestconfig.getoption("--extended") else outside_tool(shell, *whole)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The official Admin UI in headless Chromium, against four workers that serve the program of its how-to page.
+"""The official Admin UI in headless Chromium, against three workers with the program of its how-to page.
 
 It must not know what travels between page and server.
 """
@@ -18,7 +18,7 @@ from page_blocks import blocks_of
 
 pytestmark = [pytest.mark.needs_browser, pytest.mark.long]
 HERE = Path(__file__).resolve().parent
-WORKERS_COUNT = 4
+WORKERS_COUNT = 3
 PASSWORD = "s3cret & long"
 WAIT_SECONDS = 60
 # The page's fonts and icons are elsewhere; it does without.

@@ -65,13 +65,14 @@ def wait_refused(server: Any) -> None:
 
 @LINUX
 @pytest.mark.needs_node
+@pytest.mark.long
 def test_nothing_acknowledged_is_lost_while_workers_come_and_go(
     launch: Start, supervisor: str, drive: Callable[..., None]
 ) -> None:
     options = ("--workers", "4", "--max-requests", "600", "--max-requests-jitter", "200", "--no-access-log")
     server = launch(APPS, "homes_app:app", *options, supervisor=supervisor)
     server.wait_serving(4)
-    drive("deploys.mjs", server.url, str(server.pid), "10000")
+    drive("deploys.mjs", server.url, str(server.pid), "4000")
     server.wait_for(server.REPLACED)
     assert "Traceback" not in server.log
 

@@ -59,6 +59,8 @@ class Visitor:
             self.page.keyboard.press(key)
 
     def type(self, text: str) -> None:
+        """Into the field that has the focus, or gets it: a new page gives it with its first picture."""
+        self.page.wait_for_function("() => document.activeElement.matches('input, textarea')")
         self.page.keyboard.type(text)
 
     def tab_to(self, role: Any, name: str) -> Locator:

@@ -9,6 +9,7 @@ import { assert, run, within } from "./check.mjs";
 const [url, supervisor, wanted] = process.argv.slice(2);
 const CLIENTS = 8;
 const OUTSTANDING = 16; // events of one client that are not acknowledged yet
+const SLOWLY_MS = 250; // between two events of each of these: some hundred a second, of all
 
 const clients = [];
 
@@ -66,7 +67,7 @@ async function until(condition, what) {
 // At full speed up to the quota of the step, then slowly: no step is without events.
 async function speak(client) {
   while (talking) {
-    if (total() >= quota) await sleep(20);
+    if (total() >= quota) await sleep(SLOWLY_MS);
     await client.say();
   }
 }

@@ -112,6 +112,18 @@ def test_the_console_script_has_subcommands() -> None:
     assert "serve" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "start", ["runpy.run_module('python_server', run_name='__main__')", "wsframe_start.main()"]
+)
+def test_the_collector_of_garbage_rests_during_the_imports_alone(start: str) -> None:
+    text = (
+        "import gc, runpy, sys, wsframe_start\nsys.argv = ['server', '--version']\n"
+        f"try: {start}\nexcept SystemExit: print(gc.isenabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["True"]
+
+
 def test_the_page_of_options_is_made_from_the_code() -> None:
     script = Path(__file__).parents[3] / "docs" / "make_options.py"
     done = subprocess.run(
