@@ -309,6 +309,16 @@ class Exchange:
             self._services.given(self)
             self._upgrade(make)
 
+    def pass_answer(self, status: int, data: bytes, *, keep_alive: bool) -> None:
+        """The whole answer as another process has written it, which has counted and logged it."""
+        if self._state is _WAITING:
+            self.status = status
+            self._state = _DONE
+            self.context = None
+            self._services.given(self)
+            self._transport.write(data)
+            self._done(keep_alive and self._keep_alive)
+
     def write_blocked(self, blocked: bool) -> None:
         if not blocked and self.on_writable is not None:
             self.on_writable()

@@ -19,6 +19,7 @@ from python_server.socketio.cluster.broker.connections import (
     Stream,
     Subscriber,
 )
+from python_server.socketio.cluster.broker.entries import BrokerEntries
 from python_server.socketio.cluster.broker.foreign_messages import (
     MESSAGE_MAX_BYTES,
     write_command,
@@ -126,6 +127,11 @@ class RedisBackplane:
     def records(self) -> RecordStore | None:
         """Where lost clients are kept for every machine; None without a stream."""
         return None if self._shared is None else self._shared.records
+
+    @property
+    def entries(self) -> BrokerEntries:
+        """What machines leave for each other."""
+        return BrokerEntries(self._channels.entry_of, self._publisher.ask, self._post)
 
     def _post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
         """Any thread: have it called by the loop; nobody waits for it once the server has stopped."""
