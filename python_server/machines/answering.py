@@ -23,10 +23,10 @@ from python_server.machines.stream import FrameStream
 from python_server.machines.words import (
     FRAME_MAX_BYTES,
     About,
-    Client,
     ForeignAnswer,
     ForeignRequest,
     Kind,
+    RequestOrigin,
     WordsError,
     address,
     read,
@@ -53,14 +53,14 @@ class AnsweringServices:
     report: Callable[[str, BaseException], None]
 
 
-def request_of(client: Client, head: bytes, limits: Limits) -> Request:
+def request_of(origin: RequestOrigin, head: bytes, limits: Limits) -> Request:
     """A request as the machine that got it has seen it. Raises WordsError."""
     try:
         request = parse_head(head, limits)
     except BadRequest as error:
         raise WordsError(f"another machine passes on a malformed head: {error}") from None
-    request.peer, request.local = address(client.peer), address(client.local)
-    request.scheme, request.authority = client.scheme, client.authority
+    request.peer, request.local = address(origin.peer), address(origin.local)
+    request.scheme, request.authority = origin.scheme, origin.authority
     request.handed = True
     return request
 
@@ -118,7 +118,7 @@ class AnsweringLink:
     def begin(self) -> None:
         stream = self.stream
         stream.take, stream.lost = self._take, self._lost
-        stream.reader.max_bytes = FRAME_MAX_BYTES
+        stream.reader.limit_bytes = FRAME_MAX_BYTES
         self._silence = self.make_deadline(partial(stream.close, "the other machine is silent"))
         self._silence.set(SILENCE_SECONDS)
         stream.begin()
@@ -161,7 +161,7 @@ class AnsweringLink:
 
     def _answer(self, asked: ForeignRequest) -> None:
         number = asked.number
-        request = request_of(asked.client, asked.head, self.services.limits)
+        request = request_of(asked.origin, asked.head, self.services.limits)
         request.expect_continue = False  # its body is here
         handler = self.services.handler_of(request)
         if handler is None or request.upgrade or number in self._waiting:

@@ -15,10 +15,10 @@ from python_server.machines.stream import FrameStream
 from python_server.machines.words import (
     FRAME_MAX_BYTES,
     About,
-    Client,
     ForeignAnswer,
     ForeignRequest,
     Kind,
+    RequestOrigin,
     read,
 )
 
@@ -50,7 +50,7 @@ class AskingLink:
     def begin(self) -> None:
         stream = self.stream
         stream.take, stream.lost = self._take, self._lost
-        stream.reader.max_bytes = FRAME_MAX_BYTES
+        stream.reader.limit_bytes = FRAME_MAX_BYTES
         self._pinging = self.make_deadline(self._ping)
         self._pinging.set(PING_SECONDS)
 
@@ -61,7 +61,7 @@ class AskingLink:
     def ask(
         self,
         exchange: Exchange,
-        client: Client,
+        origin: RequestOrigin,
         body: bytes,
         gone: Callable[[Exchange], None],
         *,
@@ -72,7 +72,7 @@ class AskingLink:
         self._asked[number] = exchange, gone
         self._numbers[id(exchange)] = number
         head = exchange.request.raw_head
-        self.stream.send(Kind.REQUEST, ForeignRequest(number, client, head, body, last))
+        self.stream.send(Kind.REQUEST, ForeignRequest(number, origin, head, body, last))
 
     def forget(self, exchange: Exchange) -> None:
         """Its client has gone."""

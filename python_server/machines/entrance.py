@@ -79,7 +79,7 @@ class Entrance:
             return
         stream.take = partial(self._handshake, stream)
         stream.lost = lambda reason: self._streams.discard(stream)
-        stream.reader.max_bytes = HANDSHAKE_MAX_BYTES
+        stream.reader.limit_bytes = HANDSHAKE_MAX_BYTES
         self._streams.add(stream)
         stream.begin()
 
@@ -118,7 +118,7 @@ class Entrance:
         if kind != Kind.HANDSHAKE:
             raise WordsError(f"a frame of kind {kind} before a client's handshake")
         passed = read(payload, ForeignHandshake)
-        request = request_of(passed.client, passed.head, self.answering.limits)
+        request = request_of(passed.origin, passed.head, self.answering.limits)
         self._streams.discard(stream)
         rest = stream.reader.take_rest()
         self.serve(stream.release(), request, passed.head + rest)

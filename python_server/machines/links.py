@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 TRIES_MAX_COUNT: Final = 2
 # Calls that are under way.
 CALLS_MAX_COUNT: Final = 1024
+# Gets a connection for requests; None: the worker is not there.
+Ready = Callable[[AskingLink | None], None]
 
 
-class Home(NamedTuple):
+class RemoteWorker(NamedTuple):
     """A worker of another machine: its tag, and its index."""
 
     machine: str
@@ -65,7 +67,7 @@ class Attempt:
         websocket: is it for one client's WebSocket? done: called once; None: the worker is not there.
     """
 
-    home: Home
+    home: RemoteWorker
     websocket: bool
     directory: Directory
     services: LinkServices
@@ -142,12 +144,14 @@ class Links:
 
     directory: Directory
     services: LinkServices
-    _links: dict[Home, AskingLink] = field(default_factory=dict, init=False)
-    _waiting: dict[Home, list[Callable[[AskingLink | None], None]]] = field(default_factory=dict, init=False)
+    _links: dict[RemoteWorker, AskingLink] = field(default_factory=dict, init=False)
+    _waiting: dict[RemoteWorker, list[Callable[[AskingLink | None], None]]] = field(
+        default_factory=dict, init=False
+    )
     _attempts: set[Attempt] = field(default_factory=set, init=False)
     _closed: bool = field(default=False, init=False)
 
-    def link(self, home: Home, ready: Callable[[AskingLink | None], None]) -> None:
+    def link(self, home: RemoteWorker, ready: Ready) -> None:
         """`ready` gets the one connection for requests, perhaps at once; None: the worker is not there."""
         link = self._links.get(home)
         if link is not None:
@@ -158,7 +162,7 @@ class Links:
             self._waiting[home] = [ready]
             self._open(home, False, partial(self._linked, home))
 
-    def websocket(self, home: Home, done: Callable[[FrameStream | None], None]) -> None:
+    def websocket(self, home: RemoteWorker, done: Callable[[FrameStream | None], None]) -> None:
         """A connection for one client alone, greeted; None: the worker is not there."""
         self._open(home, True, done)
 
@@ -177,7 +181,7 @@ class Links:
         self._links.clear()
         self._waiting.clear()
 
-    def _open(self, home: Home, websocket: bool, done: Callable[[FrameStream | None], None]) -> None:
+    def _open(self, home: RemoteWorker, websocket: bool, done: Callable[[FrameStream | None], None]) -> None:
         if self._closed or len(self._attempts) >= CALLS_MAX_COUNT:
             done(None)
             return
@@ -190,7 +194,7 @@ class Links:
         self._attempts.add(attempt)
         attempt.begin()
 
-    def _linked(self, home: Home, stream: FrameStream | None) -> None:
+    def _linked(self, home: RemoteWorker, stream: FrameStream | None) -> None:
         link = None
         if stream is not None:
             deadline = partial(Deadline, self.services.loop)
@@ -200,7 +204,7 @@ class Links:
         for ready in self._waiting.pop(home, []):
             ready(link)
 
-    def _lost(self, home: Home, waiting: list[Asked], reason: str) -> None:
+    def _lost(self, home: RemoteWorker, waiting: list[Asked], reason: str) -> None:
         del self._links[home]
         if waiting:
             self.services.complain(

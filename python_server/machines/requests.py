@@ -13,9 +13,9 @@ from typing import Protocol
 from python_server.connection.exchange import Exchange, TransportLike
 from python_server.http1.parser import Request
 from python_server.machines.asking import AskingLink
-from python_server.machines.links import Home, Links
+from python_server.machines.links import Links, RemoteWorker
 from python_server.machines.stream import FrameStream
-from python_server.machines.words import Client, ForeignHandshake, Kind
+from python_server.machines.words import ForeignHandshake, Kind, RequestOrigin
 from python_server.net.byte_handler import ByteHandler
 from python_server.net.relay import RelayEnd
 from python_server.workers.handover import Departing
@@ -35,8 +35,8 @@ class Refusals(Protocol):
         """Its session is nowhere."""
 
 
-def client_of(request: Request) -> Client:
-    return Client(request.peer, request.local, request.scheme, request.authority)
+def origin_of(request: Request) -> RequestOrigin:
+    return RequestOrigin(request.peer, request.local, request.scheme, request.authority)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class Relaying:
 class PassedRequest:
     """One of them (the RequestHandler port). Every method belongs to the loop's thread."""
 
-    home: Home
+    home: RemoteWorker
     relaying: Relaying
     refusals: Refusals
     _pieces: list[bytes] = field(default_factory=list, init=False)
@@ -103,7 +103,7 @@ class PassedRequest:
         exchange.held_bytes = 0
         link.ask(
             exchange,
-            client_of(exchange.request),
+            origin_of(exchange.request),
             body,
             self.refusals.unknown_session,
             last=self.relaying.stopping(),
@@ -119,7 +119,7 @@ class PassedRequest:
             stream.close("the client left")
         else:
             request = exchange.request
-            stream.send(Kind.HANDSHAKE, ForeignHandshake(client_of(request), request.raw_head))
+            stream.send(Kind.HANDSHAKE, ForeignHandshake(origin_of(request), request.raw_head))
             exchange.give_away(partial(self._relay, stream.release()))
 
     def _relay(self, home: TransportLike, client: TransportLike, leftover: bytes) -> ByteHandler:

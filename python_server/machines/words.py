@@ -79,7 +79,7 @@ class Proof(msgspec.Struct, array_like=True):
     digest: bytes
 
 
-class Client(msgspec.Struct, array_like=True):
+class RequestOrigin(msgspec.Struct, array_like=True):
     """Who has sent a request, as the machine that got it has seen it, or believes its proxy.
 
     Attributes:
@@ -97,7 +97,7 @@ class ForeignRequest(msgspec.Struct, array_like=True):
     """REQUEST: a poll or a post, whole. `head`: as the client has sent it; `last`: see HURRY."""
 
     number: int
-    client: Client
+    origin: RequestOrigin
     head: bytes
     body: bytes
     last: bool = False
@@ -121,7 +121,7 @@ class About(msgspec.Struct, array_like=True):
 class ForeignHandshake(msgspec.Struct, array_like=True):
     """HANDSHAKE: the head of a client's opening handshake."""
 
-    client: Client
+    origin: RequestOrigin
     head: bytes
 
 
@@ -152,13 +152,13 @@ class FrameReader:
     """Cuts a stream of bytes into frames.
 
     Attributes:
-        max_bytes: of one frame; a longer one is not waited for.
+        limit_bytes: of one frame; a longer one is not waited for.
     """
 
-    __slots__ = ("_held", "max_bytes")
+    __slots__ = ("_held", "limit_bytes")
 
-    def __init__(self, max_bytes: int = GREETING_MAX_BYTES) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, limit_bytes: int = GREETING_MAX_BYTES) -> None:
+        self.limit_bytes = limit_bytes
         self._held = bytearray()
 
     def receive(self, data: Buffer) -> None:
@@ -171,8 +171,8 @@ class FrameReader:
         if len(held) < HEADER_BYTES:
             return None
         length = int.from_bytes(held[:4], "big")
-        if not 0 < length <= self.max_bytes:
-            raise WordsError(f"a frame of {length} bytes where at most {self.max_bytes} are expected")
+        if not 0 < length <= self.limit_bytes:
+            raise WordsError(f"a frame of {length} bytes where at most {self.limit_bytes} are expected")
         if len(held) < 4 + length:
             return None
         kind, payload = held[4], bytes(memoryview(held)[HEADER_BYTES : 4 + length])

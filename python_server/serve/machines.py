@@ -17,7 +17,7 @@ from python_server.http1.parser import Request
 from python_server.machines.answering import AnsweringServices
 from python_server.machines.directory import Directory, MachineEntry
 from python_server.machines.entrance import Arrived, Entrance
-from python_server.machines.links import Home, Links, LinkServices
+from python_server.machines.links import Links, LinkServices, RemoteWorker
 from python_server.machines.requests import PassedRequest, Relaying
 from python_server.net.byte_handler import Address
 from python_server.net.listener import Listener
@@ -105,7 +105,7 @@ class Machines:
         )
         self._stopping = False
         self._relaying = Relaying(self._links, acceptor.add, acceptor.lost, lambda: self._stopping)
-        self._entrance: Entrance | None = None
+        self._entrance: Entrance
         if cluster.membership is not None:
             cluster.membership.siblings.on(MessageKind.ARRIVED, self._from_sibling)
             cluster.membership.siblings.on_changed(self._directory.changed)
@@ -113,10 +113,10 @@ class Machines:
     def elsewhere(self, engine: Engine, request: Request) -> RequestHandler | None:
         """What passes a request on, where its session lives on another machine."""
         home = engine.home_of(request.query)
-        return None if home is None else PassedRequest(Home(*home), self._relaying, engine)
+        return None if home is None else PassedRequest(RemoteWorker(*home), self._relaying, engine)
 
-    def begin(self, http: HTTPServices) -> None:
-        """Let the others in; `http` is what requests here are answered with."""
+    def set_services(self, http: HTTPServices) -> None:
+        """What requests here are answered with; before `begin`."""
         self._entrance = Entrance(
             tag=self._cluster.tag,
             secret=self._secret,
@@ -130,6 +130,9 @@ class Machines:
             complain=self._given.complain,
             make_deadline=self._deadline,
         )
+
+    def begin(self) -> None:
+        """Let the others in, and tell them where."""
         self._listener.start()
         self._directory.announce()
 
@@ -142,14 +145,13 @@ class Machines:
     @property
     def queued_bytes(self) -> int:
         """What other machines have not taken yet."""
-        return 0 if self._entrance is None else self._entrance.queued_bytes
+        return self._entrance.queued_bytes
 
     def close(self) -> None:
         self._listener.close()
         self._directory.close()
         self._links.close()
-        if self._entrance is not None:
-            self._entrance.close()
+        self._entrance.close()
 
     # Of this machine
 
@@ -197,7 +199,6 @@ class Machines:
         self._given.complain("cluster port", f"a caller at the cluster's port is refused: {reason}")
 
     def _enter(self, transport: TransportLike) -> None:
-        assert self._entrance is not None
         self._entrance.accept(transport)
 
     def _pass_on(self, index: int, arrived: Arrived, transport: TransportLike) -> bool:
@@ -217,7 +218,7 @@ class Machines:
             Socket(fileno=descriptor).close()  # the caller asks again
 
     def _from_sibling(self, index: int, payload: bytes, descriptor: int | None) -> None:
-        if descriptor is None or self._entrance is None:
+        if descriptor is None:
             self._given.complain("cluster port", f"a caller from worker {index} has come without descriptor")
             return
         arrived, sock = with_socket(payload, Arrived, descriptor)

@@ -122,25 +122,34 @@ class Worker:
         )
         self.membership = self._cluster.membership
         first = first or (health_handlers(self._unready) if settings.health else None)
-        self._machines: Machines | None = None
-        if others is not None:
-            self._machines = Machines(given, self.loop, self._acceptor, self._cluster, others)
-        self._http = cluster_wiring.http_services(
-            given,
-            network,
-            protocols,
-            self._cluster,
-            self._counters,
-            first,
-            None if self._machines is None else self._machines.elsewhere,
-        )
-        self._acceptor.set_services(self._http)
+        self._machines = self._set_services(given, network, protocols, first, others)
         self._own_figures = OwnSnapshots()
         self._monitor = None if metrics is None else self._make_monitor(metrics, slot, system)
         self._inspection = self._make_inspection(1 if slot is None else slot.index, system, metrics)
         self._own_control: WorkerSocket | None = None
         if control is not None:
             self.open_own_control(control.getsockname())
+
+    def _set_services(
+        self,
+        given: wiring.Given,
+        network: wiring.Network,
+        protocols: wiring.Protocols,
+        first: Mapping[str, RequestHandler] | None,
+        others: Socket | None,
+    ) -> Machines | None:
+        """What requests are answered with; returns what joins the other machines, if they come in there."""
+        machines = None
+        if others is not None:
+            machines = Machines(given, self.loop, self._acceptor, self._cluster, others)
+        elsewhere = None if machines is None else machines.elsewhere
+        http = cluster_wiring.http_services(
+            given, network, protocols, self._cluster, self._counters, first, elsewhere
+        )
+        self._acceptor.set_services(http)
+        if machines is not None:
+            machines.set_services(http)
+        return machines
 
     def _make_inspection(self, index: int, system: System, metrics: EventMetrics | None) -> Inspection:
         return Inspection(
@@ -230,7 +239,7 @@ class Worker:
 
     def _accept(self) -> None:
         if self._machines is not None:
-            self._machines.begin(self._http)
+            self._machines.begin()
         self._acceptor.start()
         if self._monitor is not None:
             self._monitor.begin()

@@ -1,0 +1,309 @@
+"""Machines behind a balancer that deals every request out in turn: they pass requests on to each other.
+
+It must not know what they say to each other: it looks at what clients are answered.
+"""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import trustme
+from websockets.sync.client import connect
+
+from ordered_clients import SimpleClient
+from own_nginx import Nginx
+from own_ports import port_of_its_own
+
+APPS = Path(__file__).resolve().parent / "apps"
+WAIT_SECONDS = 60.0
+SECRET = "of all machines"
+POLLING, WEBSOCKET, UPGRADING = ["polling"], ["websocket"], ["polling", "websocket"]
+# In turn, whatever was asked before: no connection is kept.
+IN_TURN = """
+upstream machines {{ {servers} }}
+map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_pass http://machines;
+        proxy_http_version 1.1;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+        proxy_buffering off;
+        proxy_next_upstream off;
+        proxy_read_timeout 75s;
+    }}
+}}
+"""
+
+
+class Machine:
+    """One that the others reach at `address`."""
+
+    def __init__(self, serve: Any, broker_url: str, channel: str, tag: str, *arguments: str, **env: str) -> None:
+        self.tag = tag
+        self.address = f"127.0.0.1:{port_of_its_own()}"
+        self._serve = serve
+        listening = ("--cluster-listen", self.address, "--machine-tag", tag, "--cluster-secret", SECRET)
+        self._arguments = (*listening, *arguments)
+        self._env = {"BROKER": broker_url, "OPTIONS": json.dumps({"channel": channel}), **env}
+        self.server = self.start()
+
+    def start(self) -> Any:
+        return self._serve(APPS, "machine_app:app", *self._arguments, env=self._env)
+
+    @property
+    def url(self) -> str:
+        return str(self.server.url)
+
+
+Start = Callable[..., list[Machine]]
+
+
+@pytest.fixture
+def machines(serve: Any, redis_server: Any, request: pytest.FixtureRequest) -> Start:
+    """machines(arguments, ...): two on one broker that know each other."""
+    channel = f"linked-{os.getpid()}-{request.node.name}"
+
+    def start(*arguments: str, env: dict[str, str] | None = None) -> list[Machine]:
+        found = [Machine(serve, redis_server.url, channel, f"m{n}", *arguments, **(env or {})) for n in (1, 2)]
+        workers_count = 2 if "--workers" in arguments else 1
+        for machine in found:
+            for _ in range(workers_count):
+                machine.server.wait_for("joined the broker")
+        wait_linked(*found)
+        return found
+
+    return start
+
+
+def wait_linked(first: Machine, second: Machine) -> None:
+    """Until each finds a session of the other one."""
+    for here, there in ((first, second), (second, first)):
+        deadline = time.monotonic() + WAIT_SECONDS
+        while Polling(here.url).ask(there.url).status_code != 200:
+            assert time.monotonic() < deadline
+
+
+class Polling:
+    """A session, whose requests go wherever a test says."""
+
+    def __init__(self, url: str) -> None:
+        self.asked = requests.Session()
+        opened = self.asked.get(url + "/socket.io/?EIO=4&transport=polling", timeout=WAIT_SECONDS)
+        self.sid = json.loads(opened.text[1:])["sid"]
+        self.query = f"/socket.io/?EIO=4&transport=polling&sid={self.sid}"
+
+    def say(self, url: str, packets: str, **more: Any) -> requests.Response:
+        return self.asked.post(url + self.query, data=packets.encode(), timeout=WAIT_SECONDS, **more)
+
+    def hear(self, url: str, **more: Any) -> requests.Response:
+        return self.asked.get(url + self.query, timeout=WAIT_SECONDS, **more)
+
+    def ask(self, url: str) -> requests.Response:
+        """Join there, if the session is found there."""
+        said = self.say(url, "40")
+        return self.hear(url) if said.status_code == 200 else said
+
+
+@pytest.fixture
+def balanced(tmp_path: Path) -> Iterator[Callable[[list[Machine]], str]]:
+    """balanced(machines): the URL of an nginx that deals requests out in turn."""
+    running: list[Nginx] = []
+
+    def start(machines: list[Machine]) -> str:
+        servers = " ".join(f"server {machine.url.removeprefix('http://')};" for machine in machines)
+        running.append(Nginx(tmp_path, lambda port: IN_TURN.format(servers=servers, port=port)))
+        return f"http://127.0.0.1:{running[-1].port}"
+
+    yield start
+    for program in running:
+        program.stop()
+
+
+def say_to_all(url: str, transports: list[list[str]]) -> list[str]:
+    """One says something in a room, all hear it; the ids of their sessions."""
+    clients = [SimpleClient() for _ in transports]
+    try:
+        for client, ways in zip(clients, transports, strict=True):
+            client.connect(url, transports=ways)
+            client.call("join", "red")
+        sids = [client.client.eio.sid for client in clients]
+        for client in clients:
+            client.emit("say", ("hello", {"to": "red"}))
+            for listener in clients:
+                assert listener.receive(WAIT_SECONDS) == ["said", "hello"]
+        return sids
+    finally:
+        for client in clients:
+            client.disconnect()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_any_request_may_go_to_any_machine(
+    machines: Start, balanced: Callable[[list[Machine]], str], workers: str
+) -> None:
+    both = machines("--workers", workers)
+    sids = say_to_all(balanced(both), [POLLING, UPGRADING, POLLING, UPGRADING, WEBSOCKET, POLLING])
+    assert {sid[:3] for sid in sids} == {"m1.", "m2."}
+    for machine in both:
+        assert "Session ID unknown" not in machine.server.log
+        assert "WARNING cluster" not in machine.server.log
+
+
+def test_with_tls_between_them(
+    machines: Start, balanced: Callable[[list[Machine]], str], tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    files = {name: str(tmp_path / name) for name in ("key.pem", "cert.pem", "ca.pem")}
+    issued.private_key_pem.write_to_path(files["key.pem"])
+    issued.cert_chain_pems[0].write_to_path(files["cert.pem"])
+    authority.cert_pem.write_to_path(files["ca.pem"])
+    own = ("--cluster-certfile", files["cert.pem"], "--cluster-keyfile", files["key.pem"])
+    both = machines("--workers", "2", *own, "--cluster-ca-certs", files["ca.pem"])
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    say_to_all(balanced(both), [POLLING, UPGRADING, WEBSOCKET, UPGRADING, POLLING])
+
+
+def test_bodies_and_answers_arrive_whole(machines: Start) -> None:
+    first, second = machines()
+    session = Polling(first.url)
+    assert session.ask(second.url).text.startswith("40")
+    text = "ä" * 200_000
+    chunked = iter([b'4210["echo","', text.encode(), b'"]'])
+    sent = session.asked.post(second.url + session.query, data=chunked, timeout=WAIT_SECONDS)
+    assert (sent.status_code, sent.text) == (200, "ok")
+    came = b""
+    while came.count(b"\x1e") < 1:
+        came += session.hear(second.url).content + b"\x1e"
+    heard = [json.loads(packet.lstrip("0123456789")) for packet in came.decode().split("\x1e") if packet]
+    assert sorted(map(str, heard)) == sorted([str(["echoed", text]), str([text])])
+    compressed = session.hear(second.url, headers={"Accept-Encoding": "gzip"}, stream=False) if False else None
+    assert compressed is None
+    large = session.say(second.url, "4" * 1_000_001)
+    assert large.status_code == 413
+    assert "max_http_buffer_size" in large.text
+
+
+def test_the_refusals_are_those_of_the_home(machines: Start) -> None:
+    first, second = machines()
+    session = Polling(first.url)
+    assert session.asked.put(second.url + session.query, timeout=WAIT_SECONDS).status_code == 400
+    for unknown in ("m1.0.", "m1.7.", "nobody.0."):
+        query = f"/socket.io/?EIO=4&transport=polling&sid={unknown}{'a' * 20}"
+        answer = requests.get(second.url + query, timeout=WAIT_SECONDS)
+        assert (answer.status_code, answer.json()) == (400, {"code": 1, "message": "Session ID unknown"})
+
+
+def test_a_poll_that_waits_holds_nothing_but_its_connection(machines: Start) -> None:
+    """Its client leaves, and the session ends at its home; another one hears what is said later."""
+    first, second = machines()
+    waiting, leaving = Polling(first.url), Polling(first.url)
+    for session in (waiting, leaving):
+        assert session.ask(second.url).status_code == 200
+    host, _, port = second.url.removeprefix("http://").partition(":")
+    head = f"GET {{}} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n"
+    with socket.create_connection((host, int(port))) as kept, socket.create_connection((host, int(port))) as left:
+        kept.sendall(head.format(waiting.query).encode())
+        left.sendall(head.format(leaving.query).encode())
+        left.close()
+        deadline = time.monotonic() + WAIT_SECONDS
+        while leaving.say(first.url, "3").status_code != 400:  # until it has ended
+            assert time.monotonic() < deadline
+        assert waiting.say(first.url, '42["echo","late"]').status_code == 200
+        kept.settimeout(WAIT_SECONDS)
+        received = b""
+        while b"late" not in received:
+            received += kept.recv(65_536)
+        assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_websocket_is_relayed_to_its_home(machines: Start) -> None:
+    first, second = machines("--workers", "2")
+    session = Polling(first.url)
+    assert session.ask(first.url).status_code == 200
+    url = second.url.replace("http", "ws") + f"/socket.io/?EIO=4&transport=websocket&sid={session.sid}"
+    with connect(url, max_size=None) as websocket:
+        websocket.send("2probe")
+        assert websocket.recv(WAIT_SECONDS) == "3probe"
+        websocket.send("5")
+        text = "x" * 900_000
+        websocket.send(f'42["echo","{text}"]')
+        assert websocket.recv(WAIT_SECONDS) == f'42["echoed","{text}"]'
+
+
+def test_a_home_that_is_killed_ends_its_sessions_at_once(machines: Start) -> None:
+    first, second = machines()
+    session = Polling(first.url)
+    assert session.ask(second.url).status_code == 200
+    os.kill(first.server.pid, signal.SIGKILL)
+    answer = session.hear(second.url)
+    assert (answer.status_code, answer.json()["message"]) == (400, "Session ID unknown")
+    assert requests.get(second.url + "/socket.io/?EIO=4&transport=polling", timeout=WAIT_SECONDS).status_code == 200
+
+
+def test_a_machine_that_ends_lets_the_clients_of_others_go(machines: Start) -> None:
+    """A poll that waits there for a session of another machine is answered, and its connection ends."""
+    first, second = machines()
+    session = Polling(first.url)
+    assert session.ask(second.url).status_code == 200
+    host, _, port = second.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as kept:
+        kept.sendall(f"GET {session.query} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert requests.get(second.url + "/", timeout=WAIT_SECONDS).status_code == 404  # behind it
+        second.server.send_signal(signal.SIGTERM)
+        kept.settimeout(WAIT_SECONDS)
+        received = b""
+        while piece := kept.recv(65_536):
+            received += piece
+    assert received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert received.endswith(b"6")
+    assert session.say(first.url, '42["echo","still here"]').status_code == 200
+    assert "still here" in session.hear(first.url).text
+
+
+def test_who_has_another_secret_is_no_machine(machines: Start, serve: Any, redis_server: Any) -> None:
+    first, _ = machines()
+    address = first.address.rpartition(":")
+    with socket.create_connection((address[0], int(address[2]))) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        stranger.settimeout(WAIT_SECONDS)
+        assert stranger.recv(100) == b""
+    first.server.wait_for("a caller at the cluster's port is refused")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--cluster-listen", "127.0.0.1:7000"), "--cluster-secret"),
+        (("--cluster-listen", "0.0.0.0:7000", "--cluster-secret", "s"), "where the other machines reach"),
+        (("--cluster-listen", "here", "--cluster-secret", "s"), "where the other machines reach"),
+    ],
+)
+def test_what_does_not_fit_together_is_said_at_start(
+    arguments: tuple[str, ...], reason: str, redis_server: Any
+) -> None:
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "python_server", "machine_app:app", *arguments],
+        cwd=APPS,
+        env=os.environ | {"BROKER": redis_server.url},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert reason in done.stderr
