@@ -64,33 +64,38 @@ def cluster_contexts(cluster: ClusterSettings) -> tuple[TLSContext | None, TLSCo
         raise BindError(f"--cluster-listen: {error}") from None
 
 
-@contextmanager
-def cluster_listening(
-    settings: Settings,
-    kept: Mapping[str, Listening],
-    keep: Callable[[str, Listening], None] | None = None,
-    *,
-    reuse_port: bool = False,
-) -> Iterator[Socket | None]:
-    """Listening for other machines, if the settings ask for it.
+def listen_for_machines(settings: Settings, *, reuse_port: bool = False) -> Listening:
+    """Without a socket where the settings do not ask for it.
 
     Args:
-        kept: what this process has listened on before, by name. keep: told of it, for the next time.
         reuse_port: other workers of this machine listen there too, each for itself.
 
     Raises:
         BindError: the address cannot be listened on, or what it needs is missing.
     """
     address = check_cluster(settings)
+    return Listening() if address is None else listen([address], BACKLOG_COUNT, reuse_port=reuse_port)
+
+
+@contextmanager
+def cluster_listening(
+    settings: Settings,
+    kept: Mapping[str, Listening],
+    keep: Callable[[str, Listening], None] | None = None,
+) -> Iterator[Socket | None]:
+    """Listening for other machines, if the settings ask for it.
+
+    Args:
+        kept: what this process has listened on before, by name. keep: told of it, for the next time.
+
+    Raises:
+        BindError: see `listen_for_machines`.
+    """
     name = f"{CLUSTER} {settings.cluster.listen}"
     for other in kept.keys() - {name}:
         if other.startswith(CLUSTER):
             kept[other].close()
-    if address is None:
-        yield None
-        return
-    bound = kept[name] if name in kept else listen([address], BACKLOG_COUNT, reuse_port=reuse_port)
-    with bound as listening:
-        if keep is not None:
+    with kept[name] if name in kept else listen_for_machines(settings) as listening:
+        if keep is not None and listening.sockets:
             keep(name, listening)
-        yield listening.sockets[0]
+        yield next(iter(listening.sockets), None)
