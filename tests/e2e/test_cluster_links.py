@@ -24,31 +24,12 @@ from websockets.sync.client import connect
 from ordered_clients import SimpleClient
 from own_nginx import Nginx
 from own_ports import port_of_its_own
+from page_blocks import blocks_of
 
 APPS = Path(__file__).resolve().parent / "apps"
 WAIT_SECONDS = 60.0
 SECRET = "of all machines"
 POLLING, WEBSOCKET, UPGRADING = ["polling"], ["websocket"], ["polling", "websocket"]
-# In turn, whatever was asked before: no connection is kept.
-IN_TURN = """
-upstream machines {{ {servers} }}
-map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-server {{
-    listen 127.0.0.1:{port};
-    location / {{
-        proxy_pass http://machines;
-        proxy_http_version 1.1;
-        proxy_set_header Host $http_host;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $connection_upgrade;
-        proxy_buffering off;
-        proxy_next_upstream off;
-        proxy_read_timeout 75s;
-    }}
-}}
-"""
 
 
 class Machine:
@@ -134,8 +115,10 @@ def balanced(tmp_path: Path) -> Iterator[Balanced]:
     running: list[Nginx] = []
 
     def start(machines: list[Machine]) -> str:
-        servers = " ".join(f"server {machine.url.removeprefix('http://')};" for machine in machines)
-        running.append(Nginx(tmp_path, lambda port: IN_TURN.format(servers=servers, port=port)))
+        (block,) = (each for each in blocks_of("docs/scaling.md", "nginx") if "machines_in_turn" in each)
+        for number, machine in enumerate(machines, 1):
+            block = block.replace(f"10.0.0.{number}:8000", machine.url.removeprefix("http://"))
+        running.append(Nginx(tmp_path, lambda port: block.replace("listen 80;", f"listen 127.0.0.1:{port};")))
         return f"http://127.0.0.1:{running[-1].port}"
 
     yield start
