@@ -3,8 +3,8 @@
 It must not know the server's insides. Two machines of one worker share a redis-server and pass requests
 on to each other (--cluster-listen). Sessions live on the first. Their posts and polls go to the first (local)
 and to the second (foreign) in turn: the time of one alone, and the CPU of both machines for many at once.
-Then polls are parked at the second. The goals: 0.5 ms at the median, twice the CPU, for a parked one no thread
-and 16 KiB.
+Then polls are parked at the second. The goals: 0.5 ms at the median, twice the CPU; for a parked one no
+thread and 16 KiB.
 """
 
 from __future__ import annotations
