@@ -183,6 +183,11 @@ class Exchange:
         """Is the connection's queue above its high watermark?"""
         return self._transport.blocked
 
+    @property
+    def keep_alive(self) -> bool:
+        """May the connection go on after this answer?"""
+        return self._keep_alive
+
     def refuse_keep_alive(self) -> None:
         """The connection ends after this answer."""
         self._keep_alive = False

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from python_server.connection.exchange import (
+    AnsweredAtOnce,
     DeadlineLike,
     Exchange,
     ExchangeServices,
@@ -21,6 +22,7 @@ from python_server.http1.head import BadRequest, Limits, Request, parse_head
 from python_server.machines.greeting import MakeDeadline
 from python_server.machines.stream import FrameStream
 from python_server.machines.words import (
+    BODY_MAX_BYTES,
     FRAME_MAX_BYTES,
     About,
     ForeignAnswer,
@@ -33,8 +35,8 @@ from python_server.machines.words import (
 )
 from python_server.net.byte_handler import Address, ByteHandler, Source
 
-# A caller pings three times as often.
-SILENCE_SECONDS: Final = 15.0
+# Something has to come within each span of so long; a caller pings twice as often.
+SILENCE_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,8 @@ class AnsweringServices:
 
 
 def request_of(origin: RequestOrigin, head: bytes, limits: Limits) -> Request:
-    """A request as the machine that got it has seen it. Raises WordsError."""
-    try:
-        request = parse_head(head, limits)
-    except BadRequest as error:
-        raise WordsError(f"another machine passes on a malformed head: {error}") from None
+    """A request as the machine that got it has seen it. Raises BadRequest: it goes beyond our limits."""
+    request = parse_head(head, limits)
     request.peer, request.local = address(origin.peer), address(origin.local)
     request.scheme, request.authority = origin.scheme, origin.authority
     request.handed = True
@@ -98,6 +97,14 @@ class AnswerBuffer:
         self.cut()
 
 
+def _refusal(status: int, text: str) -> AnsweredAtOnce:
+    return AnsweredAtOnce(lambda exchange: exchange.refuse(status, text))
+
+
+# Machines may be told to serve different paths, as while one after the other gets a new release.
+NOT_SERVED: Final = _refusal(404, "this path is not served here")
+
+
 @dataclass(slots=True, eq=False)
 class AnsweringLink:
     """The called end. Every method belongs to the loop's thread.
@@ -113,20 +120,21 @@ class AnsweringLink:
     passed_over: Callable[[int], None]
     make_deadline: MakeDeadline
     _waiting: dict[int, tuple[Exchange, RequestHandler]] = field(default_factory=dict, init=False)
+    _heard_count: int = field(default=0, init=False)
     _silence: DeadlineLike = field(init=False)
 
     def begin(self) -> None:
         stream = self.stream
         stream.take, stream.lost = self._take, self._lost
         stream.reader.limit_bytes = FRAME_MAX_BYTES
-        self._silence = self.make_deadline(partial(stream.close, "the other machine is silent"))
+        self._silence = self.make_deadline(self._look)
         self._silence.set(SILENCE_SECONDS)
         stream.begin()
 
     @property
     def queued_bytes(self) -> int:
         """What the other machine has not taken yet."""
-        return self.stream.transport.queued_bytes
+        return self.stream.queued_bytes
 
     def close(self) -> None:
         """`lost` is not called."""
@@ -143,8 +151,15 @@ class AnsweringLink:
         for number in [*self._waiting]:
             self._forget(number, "the other machine has gone")
 
-    def _take(self, kind: int, payload: bytes) -> None:
+    def _look(self) -> None:
+        heard_count = self.stream.received_count
+        if heard_count == self._heard_count:
+            self.stream.close("the other machine is silent")
+            return
+        self._heard_count = heard_count
         self._silence.set(SILENCE_SECONDS)
+
+    def _take(self, kind: int, payload: bytes) -> None:
         if kind == Kind.REQUEST:
             self._answer(read(payload, ForeignRequest))
         elif kind == Kind.FORGET:
@@ -160,16 +175,22 @@ class AnsweringLink:
             self.passed_over(kind)
 
     def _answer(self, asked: ForeignRequest) -> None:
-        number = asked.number
-        request = request_of(asked.origin, asked.head, self.services.limits)
+        if asked.number in self._waiting:
+            raise WordsError(f"another machine asks twice under the number {asked.number}")
+        try:
+            request = request_of(asked.origin, asked.head, self.services.limits)
+        except BadRequest as error:
+            self._serve(asked, Request("", "", "", "", (1, 1), ()), _refusal(error.status, error.message))
+            return
         request.expect_continue = False  # its body is here
-        handler = self.services.handler_of(request)
-        if handler is None or request.upgrade or number in self._waiting:
-            raise WordsError("another machine asks for what is not served to it")
+        request.upgrade = ""  # that needs a connection of its own
+        self._serve(asked, request, self.services.handler_of(request) or NOT_SERVED)
+
+    def _serve(self, asked: ForeignRequest, request: Request, handler: RequestHandler) -> None:
+        number = asked.number
         buffer = AnswerBuffer(request.peer, request.local, partial(self._cut, number))  # type: ignore[arg-type]
-        exchange = Exchange(
-            request, self.services.exchange, buffer, partial(self._done, number, buffer), self._no_upgrade
-        )
+        done = partial(self._done, number, buffer)
+        exchange = Exchange(request, self.services.exchange, buffer, done, _no_upgrade)
         exchange.body_complete = True
         if asked.last:
             exchange.refuse_keep_alive()
@@ -180,14 +201,20 @@ class AnsweringLink:
                 handler.body_received(exchange, asked.body)
             if exchange.open:
                 handler.body_ended(exchange)
+            if asked.last and exchange.open:
+                self.services.hurry(exchange)
         except Exception as error:
-            self.services.report("request of another machine", error)
-            exchange.abort("internal error")
+            self._report(error)
+            self._cut(number)
+            self._lose(exchange, handler, "internal error")
 
     def _done(self, number: int, buffer: AnswerBuffer, keep_alive: bool) -> None:
         exchange, _ = self._waiting.pop(number)
-        data = b"".join(buffer.pieces)
-        self.stream.send(Kind.ANSWER, ForeignAnswer(number, exchange.status, keep_alive, data))
+        if buffer.queued_bytes > BODY_MAX_BYTES:
+            self.stream.send(Kind.CUT, About(number))
+            return
+        answer = ForeignAnswer(number, exchange.status, keep_alive, b"".join(buffer.pieces))
+        self.stream.send_in_turn(number, Kind.ANSWER, answer)
 
     def _cut(self, number: int) -> None:
         if self._waiting.pop(number, None) is not None:
@@ -195,12 +222,21 @@ class AnsweringLink:
 
     def _forget(self, number: int, reason: str) -> None:
         """As when a client's connection has ended."""
+        self.stream.held.pop(number, None)
         waiting = self._waiting.pop(number, None)
         if waiting is not None:
-            exchange, handler = waiting
-            exchange.drop()
-            handler.exchange_lost(exchange, reason)
+            self._lose(*waiting, reason)
 
-    @staticmethod
-    def _no_upgrade(make: MakeHandler) -> None:
-        raise WordsError("an upgrade needs a connection of its own")
+    def _lose(self, exchange: Exchange, handler: RequestHandler, reason: str) -> None:
+        exchange.drop()
+        try:
+            handler.exchange_lost(exchange, reason)
+        except Exception as error:
+            self._report(error)
+
+    def _report(self, error: Exception) -> None:
+        self.services.report("request of another machine", error)
+
+
+def _no_upgrade(make: MakeHandler) -> None:
+    raise RuntimeError("a request of another machine has no connection to take")

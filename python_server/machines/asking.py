@@ -19,10 +19,11 @@ from python_server.machines.words import (
     ForeignRequest,
     Kind,
     RequestOrigin,
+    frame,
     read,
 )
 
-# So often the other end has to say something; it is given up when it has not twice in turn.
+# So often the other end is asked whether it is there, and has to have said something since.
 PING_SECONDS: Final = 5.0
 # A request that waits, and what answers it when nobody does there.
 Asked = tuple[Exchange, Callable[[Exchange], None]]
@@ -72,19 +73,24 @@ class AskingLink:
         self._asked[number] = exchange, gone
         self._numbers[id(exchange)] = number
         head = exchange.request.raw_head
-        self.stream.send(Kind.REQUEST, ForeignRequest(number, origin, head, body, last))
+        self.stream.send_in_turn(number, Kind.REQUEST, ForeignRequest(number, origin, head, body, last))
 
     def forget(self, exchange: Exchange) -> None:
         """Its client has gone."""
         number = self._numbers.pop(id(exchange), None)
         if number is not None:
             del self._asked[number]
-            self.stream.send(Kind.FORGET, About(number))
+            if self.stream.held.pop(number, None) is None:
+                self.stream.send(Kind.FORGET, About(number))
 
     def hurry(self) -> None:
         """This worker is about to end: what waits for long is to be answered now."""
+        held = self.stream.held
         for number in self._asked:
-            self.stream.send(Kind.HURRY, About(number))
+            if number in held:  # one behind the other
+                held[number] += frame(Kind.HURRY, About(number))
+            else:
+                self.stream.send(Kind.HURRY, About(number))
 
     def close(self) -> None:
         """`lost` is not called."""
@@ -94,7 +100,8 @@ class AskingLink:
 
     def _ping(self) -> None:
         heard_count = self.stream.received_count
-        if heard_count == self._heard_count:
+        # While it takes what it is sent, it may not have come to the last PING.
+        if heard_count == self._heard_count and not self.stream.queued_bytes:
             self.stream.close("the other machine is silent")
             return
         self._heard_count = heard_count

@@ -125,6 +125,9 @@ class Directory:
 
     def find(self, tag: str, worker: int, found: Found) -> None:
         """`found` is called, perhaps at once: the machine with that worker, None when there is none."""
+        if self._closed:
+            found(None)
+            return
         search = self._searches.get(tag)
         if search is None:
             if not self._may_search():
@@ -133,11 +136,15 @@ class Directory:
                     f"sessions of more than {SEARCHES_PER_SECOND_COUNT} unknown machines per second are "
                     "asked for: some are refused",
                 )
-                found(None)
+                found(self._last_known(tag, worker))
                 return
             search = self._searches[tag] = Search()
             self._begin(tag, search)
         search.waiting.append((worker, found))
+
+    def _last_known(self, tag: str, worker: int) -> MachineEntry | None:
+        entry = self._known.get(tag)
+        return entry if entry is not None and worker in entry.workers else None
 
     def _may_search(self) -> bool:
         begun_at, now = self._begun_at, self.now()
@@ -165,14 +172,20 @@ class Directory:
         entry = self._read(tag, value) if answered else self._known.get(tag)
         if entry is None and answered:
             self._known.pop(tag, None)
-        missing = entry is not None and any(worker not in entry.workers for worker, _ in search.waiting)
-        if missing and answered and not search.is_second:
+        workers = () if entry is None else entry.workers
+        waiting = search.waiting
+        search.waiting = [each for each in waiting if each[0] not in workers]
+        again = entry is not None and answered and bool(search.waiting) and not search.is_second
+        if again:
             search.is_second = True
             search.timer = self.call_later(AGAIN_SECONDS, partial(self._begin, tag, search))
-            return
-        del self._searches[tag]
-        for worker, found in search.waiting:
-            found(entry if entry is not None and worker in entry.workers else None)
+        else:
+            del self._searches[tag]
+        for worker, found in waiting:
+            if worker in workers:
+                found(entry)
+            elif not again:
+                found(None)
 
     def _read(self, tag: str, value: bytes | None) -> MachineEntry | None:
         """The entry that was signed with our secret, and is of that machine."""

@@ -12,15 +12,16 @@ from typing import Final
 
 import msgspec
 
-from python_server.connection.exchange import TransportLike
-from python_server.http1.parser import Request
+from python_server.connection.exchange import DeadlineLike, TransportLike
+from python_server.http1.parser import BadRequest, Request
 from python_server.machines.answering import AnsweringLink, AnsweringServices, request_of
-from python_server.machines.greeting import Called, Doorkeeper, MakeDeadline
+from python_server.machines.greeting import GREETING_SECONDS, Called, Doorkeeper, MakeDeadline
 from python_server.machines.stream import FrameStream
 from python_server.machines.words import ForeignHandshake, Hello, Kind, WordsError, frame, read
 
-# Connections that have not proven themselves; further ones are closed.
-UNPROVEN_MAX_COUNT: Final = 64
+# Connections that have not proven themselves: the oldest goes for a further one, since who is a machine has
+# proven itself by then. So nobody is kept out by others that come and say nothing.
+UNPROVEN_MAX_COUNT: Final = 256
 # A head within the largest limits that anybody sets.
 HANDSHAKE_MAX_BYTES: Final = 1024 * 1024
 
@@ -52,18 +53,18 @@ class Entrance:
     entropy: Callable[[int], bytes]
     complain: Callable[[str, str], None]
     make_deadline: MakeDeadline
-    _doorkeepers: set[Doorkeeper] = field(default_factory=set, init=False)
-    _streams: set[FrameStream] = field(default_factory=set, init=False)
+    _doorkeepers: dict[Doorkeeper, None] = field(default_factory=dict, init=False)  # the oldest first
+    _streams: dict[FrameStream, DeadlineLike] = field(default_factory=dict, init=False)
     _links: set[AnsweringLink] = field(default_factory=set, init=False)
 
     def accept(self, transport: TransportLike) -> None:
         """Somebody has come."""
         if len(self._doorkeepers) >= UNPROVEN_MAX_COUNT:
-            self.complain("cluster port", f"{UNPROVEN_MAX_COUNT} callers without proof: more are refused")
-            transport.close("too many callers without proof")
-            return
+            oldest = next(iter(self._doorkeepers))
+            del self._doorkeepers[oldest]
+            oldest.close(f"{UNPROVEN_MAX_COUNT} others without proof have come since")
         doorkeeper = Doorkeeper(transport, self.secret, self.entropy, self._heard, self.make_deadline)
-        self._doorkeepers.add(doorkeeper)
+        self._doorkeepers[doorkeeper] = None
         doorkeeper.begin()
 
     def arrived(self, arrived: Arrived, transport: TransportLike) -> None:
@@ -78,9 +79,10 @@ class Entrance:
             link.begin()
             return
         stream.take = partial(self._handshake, stream)
-        stream.lost = lambda reason: self._streams.discard(stream)
+        stream.lost = lambda reason: self._left(stream)
         stream.reader.limit_bytes = HANDSHAKE_MAX_BYTES
-        self._streams.add(stream)
+        deadline = self._streams[stream] = self.make_deadline(partial(stream.close, "no handshake in time"))
+        deadline.set(GREETING_SECONDS)
         stream.begin()
 
     @property
@@ -89,16 +91,20 @@ class Entrance:
         return sum(link.queued_bytes for link in self._links)
 
     def close(self) -> None:
-        for doorkeeper in [*self._doorkeepers]:
-            doorkeeper.close()
-        for stream in self._streams:
+        for doorkeeper in self._doorkeepers:
+            doorkeeper.close("server stopped")
+        for stream, deadline in self._streams.items():
+            deadline.cancel()
             stream.close("server stopped")
         for link in self._links:
             link.close()
         self._links.clear()
 
+    def _left(self, stream: FrameStream) -> None:
+        self._streams.pop(stream).cancel()
+
     def _heard(self, doorkeeper: Doorkeeper, called: Called | None, reason: str) -> None:
-        self._doorkeepers.discard(doorkeeper)
+        self._doorkeepers.pop(doorkeeper, None)
         if called is None:
             self.complain("cluster port", f"a caller at the cluster's port is refused: {reason}")
             return
@@ -118,8 +124,11 @@ class Entrance:
         if kind != Kind.HANDSHAKE:
             raise WordsError(f"a frame of kind {kind} before a client's handshake")
         passed = read(payload, ForeignHandshake)
-        request = request_of(passed.origin, passed.head, self.answering.limits)
-        self._streams.discard(stream)
+        try:
+            request = request_of(passed.origin, passed.head, self.answering.limits)
+        except BadRequest as error:
+            raise WordsError(f"a client's handshake goes beyond our limits: {error}") from None
+        self._left(stream)
         rest = stream.reader.take_rest()
         self.serve(stream.release(), request, passed.head + rest)
 

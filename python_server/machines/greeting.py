@@ -38,6 +38,7 @@ from python_server.machines.words import (
 GREETING_SECONDS: Final = 2.0
 # Why a caller fails.
 OTHER_SECRET: Final = "the other machine has another --cluster-secret"
+REFUSED: Final = "it closes the connection: it has another --cluster-secret, or it is ending"
 GONE: Final = "the worker that is called is not there"
 
 MakeDeadline = Callable[[Callable[[], object]], DeadlineLike]
@@ -89,8 +90,8 @@ class Caller:
             raise WordsError(f"a frame of kind {kind} within the greeting")
 
     def _lost(self, reason: str) -> None:
-        # Who is called closes without a word where it does not believe us.
-        self._end(None, OTHER_SECRET if self._proofs is not None and reason == CLOSED else reason)
+        # Who is called closes without a word where it does not believe us; so does one that ends.
+        self._end(None, REFUSED if self._proofs is not None and reason == CLOSED else reason)
 
     def _end(self, stream: FrameStream | None, reason: str) -> None:
         if self._ended:
@@ -137,9 +138,9 @@ class Doorkeeper:
         self._deadline.set(GREETING_SECONDS)
         self._stream.begin()
 
-    def close(self) -> None:
-        """End it, without a word."""
-        self._stream.close("closed")
+    def close(self, reason: str) -> None:
+        """End it, without a word to who has come."""
+        self._stream.close(reason)
 
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == Kind.HELLO and self._hello is None:

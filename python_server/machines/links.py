@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # A worker that ends may not have taken a connection that the system has: it is made once more, elsewhere.
 TRIES_MAX_COUNT: Final = 2
-# Calls that are under way.
+# Connections that are being made; what is asked of the directory meanwhile costs none.
 CALLS_MAX_COUNT: Final = 1024
 # Gets a connection for requests; None: the worker is not there.
 Ready = Callable[[AskingLink | None], None]
@@ -65,6 +65,7 @@ class Attempt:
 
     Attributes:
         websocket: is it for one client's WebSocket? done: called once; None: the worker is not there.
+        may_call: may one more connection be made?
     """
 
     home: RemoteWorker
@@ -72,6 +73,7 @@ class Attempt:
     directory: Directory
     services: LinkServices
     done: Callable[[Attempt, FrameStream | None], None]
+    may_call: Callable[[], bool]
     _tries_count: int = field(default=0, init=False)
     _entry: MachineEntry | None = field(default=None, init=False)
     _step: Call | Caller | None = field(default=None, init=False)
@@ -80,6 +82,11 @@ class Attempt:
     def begin(self) -> None:
         self._tries_count += 1
         self.directory.find(self.home.machine, self.home.worker, self._found)
+
+    @property
+    def calling(self) -> bool:
+        """Does it hold a connection?"""
+        return self._step is not None
 
     def cancel(self) -> None:
         """Nobody waits for it any more: `done` is not called."""
@@ -90,7 +97,7 @@ class Attempt:
     def _found(self, entry: MachineEntry | None) -> None:
         if self._cancelled:
             return
-        if entry is None:
+        if entry is None or not self.may_call():
             self.done(self, None)
             return
         self._entry, services = entry, self.services
@@ -119,10 +126,10 @@ class Attempt:
         caller.begin()
 
     def _greeted(self, stream: FrameStream | None, reason: str) -> None:
+        self._step = None
         if stream is None:
             self._failed(reason)
         else:
-            self._step = None
             self.done(self, stream)
 
     def _failed(self, reason: str) -> None:
@@ -162,9 +169,12 @@ class Links:
             self._waiting[home] = [ready]
             self._open(home, False, partial(self._linked, home))
 
-    def websocket(self, home: RemoteWorker, done: Callable[[FrameStream | None], None]) -> None:
-        """A connection for one client alone, greeted; None: the worker is not there."""
-        self._open(home, True, done)
+    def websocket(self, home: RemoteWorker, done: Callable[[FrameStream | None], None]) -> Callable[[], None]:
+        """A connection for one client alone, greeted; None: the worker is not there.
+
+        Returns what to call when nobody waits for it any more.
+        """
+        return self._open(home, True, done)
 
     def hurry(self) -> None:
         """This worker is about to end."""
@@ -181,18 +191,35 @@ class Links:
         self._links.clear()
         self._waiting.clear()
 
-    def _open(self, home: RemoteWorker, websocket: bool, done: Callable[[FrameStream | None], None]) -> None:
-        if self._closed or len(self._attempts) >= CALLS_MAX_COUNT:
-            done(None)
-            return
-
+    def _open(
+        self, home: RemoteWorker, websocket: bool, done: Callable[[FrameStream | None], None]
+    ) -> Callable[[], None]:
         def ended(attempt: Attempt, stream: FrameStream | None) -> None:
             self._attempts.discard(attempt)
             done(stream)
 
-        attempt = Attempt(home, websocket, self.directory, self.services, ended)
-        self._attempts.add(attempt)
-        attempt.begin()
+        attempt = Attempt(home, websocket, self.directory, self.services, ended, self._may_call)
+        if self._closed:
+            done(None)
+        else:
+            self._attempts.add(attempt)
+            attempt.begin()
+        return partial(self._give_up, attempt)
+
+    def _may_call(self) -> bool:
+        attempts = self._attempts
+        if len(attempts) < CALLS_MAX_COUNT or sum(each.calling for each in attempts) < CALLS_MAX_COUNT:
+            return True
+        self.services.complain(
+            "cluster calls",
+            f"{CALLS_MAX_COUNT} connections to other machines are being made: some are refused",
+        )
+        return False
+
+    def _give_up(self, attempt: Attempt) -> None:
+        if attempt in self._attempts:
+            self._attempts.discard(attempt)
+            attempt.cancel()
 
     def _linked(self, home: RemoteWorker, stream: FrameStream | None) -> None:
         link = None

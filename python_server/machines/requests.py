@@ -15,7 +15,7 @@ from python_server.http1.parser import Request
 from python_server.machines.asking import AskingLink
 from python_server.machines.links import Links, RemoteWorker
 from python_server.machines.stream import FrameStream
-from python_server.machines.words import ForeignHandshake, Kind, RequestOrigin
+from python_server.machines.words import BODY_MAX_BYTES, ForeignHandshake, Kind, RequestOrigin
 from python_server.net.byte_handler import ByteHandler
 from python_server.net.relay import RelayEnd
 from python_server.workers.handover import Departing
@@ -33,6 +33,11 @@ class Refusals(Protocol):
 
     def unknown_session(self, exchange: Exchange) -> None:
         """Its session is nowhere."""
+
+
+def asks_for_websocket(request: Request) -> bool:
+    """RFC 6455 4.1: a GET without a body."""
+    return request.upgrade == "websocket" and request.method == "GET" and not request.has_body
 
 
 def origin_of(request: Request) -> RequestOrigin:
@@ -63,34 +68,39 @@ class PassedRequest:
     refusals: Refusals
     _pieces: list[bytes] = field(default_factory=list, init=False)
     _link: AskingLink | None = field(default=None, init=False)
-    _stream: FrameStream | None = field(default=None, init=False)
+    _give_up: Callable[[], None] = field(default=lambda: None, init=False)  # a call for a WebSocket
 
     def request_received(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.upgrade == "websocket":
-            self.relaying.links.websocket(self.home, partial(self._opened, exchange))
-        elif (request.body_length or 0) > self.refusals.max_payload_bytes:
+        if asks_for_websocket(request):
+            self._give_up = self.relaying.links.websocket(self.home, partial(self._opened, exchange))
+        elif (request.body_length or 0) > self._body_max_bytes:
             self.refusals.too_large(exchange)
         else:
             exchange.send_continue()
 
     def body_received(self, exchange: Exchange, piece: bytes) -> None:
         exchange.held_bytes += len(piece)
-        if exchange.held_bytes > self.refusals.max_payload_bytes:
+        if exchange.held_bytes > self._body_max_bytes:
             self._pieces.clear()
             self.refusals.too_large(exchange)
         else:
             self._pieces.append(piece)
 
     def body_ended(self, exchange: Exchange) -> None:
-        if exchange.request.upgrade != "websocket" and exchange.open:
+        if exchange.open and not asks_for_websocket(exchange.request):
             self.relaying.links.link(self.home, partial(self._linked, exchange))
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         if self._link is not None:
             self._link.forget(exchange)
+        self._give_up()
         self._pieces.clear()
         exchange.abort(reason)
+
+    @property
+    def _body_max_bytes(self) -> int:
+        return min(self.refusals.max_payload_bytes, BODY_MAX_BYTES)
 
     def _linked(self, exchange: Exchange, link: AskingLink | None) -> None:
         body, self._pieces = b"".join(self._pieces), []
@@ -100,13 +110,12 @@ class PassedRequest:
             self.refusals.unknown_session(exchange)
             return
         self._link = link
-        exchange.held_bytes = 0
         link.ask(
             exchange,
             origin_of(exchange.request),
             body,
             self.refusals.unknown_session,
-            last=self.relaying.stopping(),
+            last=self.relaying.stopping() or not exchange.keep_alive,
         )
 
     # A WebSocket

@@ -25,12 +25,14 @@ class FrameStream:
         take: called with (kind, payload) of each frame; may raise WordsError, which ends the connection.
         lost: called once, with the reason, when the connection has ended; not after `release`.
         reader: bounds the frames.
+        held: frames that wait, by number, until the other end has taken what it was sent.
     """
 
     transport: TransportLike
     take: Callable[[int, bytes], None]
     lost: Callable[[str], None]
     reader: FrameReader = field(default_factory=FrameReader)
+    held: dict[int, bytes] = field(default_factory=dict, init=False)
     received_count: int = field(default=0, init=False)
     ended: bool = field(default=False, init=False)
 
@@ -40,6 +42,21 @@ class FrameStream:
     def send(self, kind: Kind, word: msgspec.Struct | None = None) -> None:
         if not self.ended:
             self.transport.write(frame(kind, word))
+
+    def send_in_turn(self, number: int, kind: Kind, word: msgspec.Struct) -> None:
+        """A frame that may be large, and that `held` gives back while it waits.
+
+        So one end that takes little is sent little, however much many clients say at once.
+        """
+        if self.held or self.transport.blocked:
+            self.held[number] = frame(kind, word)
+        else:
+            self.send(kind, word)
+
+    @property
+    def queued_bytes(self) -> int:
+        """What the other end has not taken yet."""
+        return self.transport.queued_bytes + sum(map(len, self.held.values()))
 
     def close(self, reason: str) -> None:
         """End at once; `lost` is told in a later turn."""
@@ -55,6 +72,9 @@ class FrameStream:
 
     def write_blocked(self, blocked: bool) -> None:
         """The transport ends a connection whose other end takes nothing."""
+        held = self.held
+        while held and not self.transport.blocked and not self.ended:
+            self.transport.write(held.pop(next(iter(held))))
 
     def data_received(self, buffer: Buffer, nbytes: int) -> None:
         if not nbytes:
@@ -70,6 +90,7 @@ class FrameStream:
             self.close(str(error))
 
     def connection_lost(self, reason: str) -> None:
+        self.held.clear()
         if not self.ended:
             self.ended = True
             self.lost(reason)

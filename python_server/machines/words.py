@@ -20,8 +20,10 @@ VERSION: Final = 1
 HEADER_BYTES: Final = 5
 # Before the proof nobody has much to say.
 GREETING_MAX_BYTES: Final = 1024
-# A request with its body, or an answer; both ends have smaller bounds of their own.
+# A request with its body, or an answer; engines have smaller bounds, unless they are told others.
 FRAME_MAX_BYTES: Final = 256 * 1024 * 1024
+# Of either; the rest is for a head, and what else stands beside it.
+BODY_MAX_BYTES: Final = FRAME_MAX_BYTES - 4 * 1024 * 1024
 
 
 class Kind(IntEnum):

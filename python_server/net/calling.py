@@ -75,7 +75,7 @@ class Call:
             if number not in BEGUN:
                 raise OSError(number, os.strerror(number))
             self.loop.add_writer(self._socket.fileno(), self._connected)
-        except OSError as error:
+        except (OSError, OverflowError, ValueError) as error:  # an address that is none
             self._socket.close()
             self._fail_soon(error)
             return
@@ -89,8 +89,8 @@ class Call:
         if self._state is not CallState.DONE:
             self._fail("")
 
-    def _fail_soon(self, error: OSError) -> None:
-        reason = error.strerror or str(error)
+    def _fail_soon(self, error: Exception) -> None:
+        reason = getattr(error, "strerror", None) or str(error)
         self.loop.call_soon(lambda: self._end(None, reason))
 
     def _fail(self, reason: str) -> None:

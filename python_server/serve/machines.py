@@ -16,9 +16,10 @@ from python_server.engineio.server import Engine
 from python_server.http1.parser import Request
 from python_server.machines.answering import AnsweringServices
 from python_server.machines.directory import Directory, MachineEntry
-from python_server.machines.entrance import Arrived, Entrance
+from python_server.machines.entrance import UNPROVEN_MAX_COUNT, Arrived, Entrance
 from python_server.machines.links import Links, LinkServices, RemoteWorker
 from python_server.machines.requests import PassedRequest, Relaying
+from python_server.machines.words import FRAME_MAX_BYTES, HEADER_BYTES
 from python_server.net.byte_handler import Address
 from python_server.net.listener import Listener
 from python_server.net.loop import Deadline, Loop
@@ -38,8 +39,6 @@ from python_server.workers.peers import MessageKind, with_socket
 ENTRY_VERSION: Final = 1
 # Taken in a turn of the loop.
 ACCEPT_BATCH_COUNT: Final = 16
-# One connection carries the answers of many clients.
-LINK_MAX_BYTES: Final = 64 * 1024 * 1024
 LINK_STALL_SECONDS: Final = 10.0
 
 
@@ -69,9 +68,12 @@ class Machines:
         self._acceptor = acceptor
         self._cluster = cluster
         self._deadline = partial(Deadline, loop)
-        self._called_context, calling_context = cluster_contexts(settings.cluster)
+        called_context, calling_context = cluster_contexts(settings.cluster)
+        # Above the watermark a link sends nothing more: so many bytes, and a frame, are the most there are.
         self._limits = replace(
-            settings.transport, hard_limit_bytes=LINK_MAX_BYTES, stall_timeout_seconds=LINK_STALL_SECONDS
+            settings.transport,
+            hard_limit_bytes=settings.transport.high_watermark_bytes + FRAME_MAX_BYTES + HEADER_BYTES,
+            stall_timeout_seconds=LINK_STALL_SECONDS,
         )
         self._secret = settings.cluster_secret.encode()
         self._place = listening.getsockname()[:2]
@@ -103,6 +105,17 @@ class Machines:
                 report=log.report,
             ),
         )
+        self._greeting: dict[Handshaking, None] = {}  # callers whose TLS handshake runs, the oldest first
+        self._handshakes: HandshakeQueue | None = None
+        if called_context is not None:
+            self._handshakes = HandshakeQueue(
+                loop=loop,
+                context=called_context,
+                timeout_seconds=settings.tls.handshake_timeout_seconds,
+                plain_answer=b"",
+                established=self._greeted,
+                lost=self._not_greeted,
+            )
         self._stopping = False
         self._relaying = Relaying(self._links, acceptor.add, acceptor.lost, lambda: self._stopping)
         self._entrance: Entrance
@@ -151,6 +164,8 @@ class Machines:
         self._listener.close()
         self._directory.close()
         self._links.close()
+        for greeting in self._greeting:
+            greeting.abort("server stopped")
         self._entrance.close()
 
     # Of this machine
@@ -182,24 +197,23 @@ class Machines:
 
     def _accepted(self, sock: Socket, peer: Address) -> None:
         common = (self._loop, sock, log.report, self._limits, peer)
-        if self._called_context is None:
-            self._enter(Transport(*common))
+        if self._handshakes is None:
+            self._entrance.accept(Transport(*common))
             return
-        queue = HandshakeQueue(
-            loop=self._loop,
-            context=self._called_context,
-            timeout_seconds=self._given.settings.tls.handshake_timeout_seconds,
-            plain_answer=b"",
-            established=lambda transport, greeting: self._enter(transport),
-            lost=self._not_greeted,
-        )
-        TLSTransport(*common).begin(queue)
+        greeting = TLSTransport(*common).begin(self._handshakes)
+        if len(self._greeting) >= UNPROVEN_MAX_COUNT:
+            oldest = next(iter(self._greeting))
+            del self._greeting[oldest]
+            oldest.abort(f"{UNPROVEN_MAX_COUNT} others without proof have come since")
+        self._greeting[greeting] = None
+
+    def _greeted(self, transport: TransportLike, greeting: Handshaking) -> None:
+        del self._greeting[greeting]
+        self._entrance.accept(transport)
 
     def _not_greeted(self, greeting: Handshaking, reason: str) -> None:
+        self._greeting.pop(greeting, None)
         self._given.complain("cluster port", f"a caller at the cluster's port is refused: {reason}")
-
-    def _enter(self, transport: TransportLike) -> None:
-        self._entrance.accept(transport)
 
     def _pass_on(self, index: int, arrived: Arrived, transport: TransportLike) -> bool:
         """To the sibling that is wanted."""
