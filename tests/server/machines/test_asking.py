@@ -64,7 +64,9 @@ class Asking:
         words = []
         while (came := reader.next()) is not None:
             kind, payload = came
-            words.append((kind, None if not payload else read(payload, ForeignRequest if kind == 10 else About)))
+            words.append(
+                (kind, None if not payload else read(payload, ForeignRequest if kind == 10 else About))
+            )
         return words
 
     def hear(self, kind: int, word: Any = None) -> None:

@@ -110,7 +110,10 @@ def recorded() -> tuple[list[bytes], list[bytes]]:
     greeting.ends.settle()
     sent = greeting.ends.passed
     return tuple(  # type: ignore[return-value]
-        [len(payload + b"k").to_bytes(4, "big") + bytes([kind]) + payload for kind, payload in split(bytes(data))]
+        [
+            len(payload + b"k").to_bytes(4, "big") + bytes([kind]) + payload
+            for kind, payload in split(bytes(data))
+        ]
         for data in (sent[greeting.ends.first], sent[greeting.ends.second])
     )
 
@@ -175,7 +178,12 @@ def test_what_is_called_says_no_proof_that_could_be_sent_back() -> None:
     caller.hear(challenge)
     [_, (kind, own)] = caller.said
     assert kind == Kind.PROOF
-    for forged in (own, welcome[5:], frame(Kind.WELCOME, Proof(b""))[5:], frame(Kind.WELCOME, Proof(b"0" * 32))[5:]):
+    for forged in (
+        own,
+        welcome[5:],
+        frame(Kind.WELCOME, Proof(b""))[5:],
+        frame(Kind.WELCOME, Proof(b"0" * 32))[5:],
+    ):
         caller = a_caller()
         caller.hear(challenge)
         caller.hear((len(forged) + 1).to_bytes(4, "big") + bytes([Kind.WELCOME]) + forged)

@@ -116,7 +116,15 @@ def test_what_cannot_be_read_has_one_error(kind: Any) -> None:
     good = {type(word): frame(number, word)[5:] for number, word in WORDS}[kind]
     chance = random.Random(7)
     tried = [good[:cut] for cut in range(len(good))]
-    tried += [b"", b"\xc0", b"\x90", b"\x80", b"\x91" * 100_000, b"\xdd\xff\xff\xff\xff", b"\xc7\x0c\xff" + b"\xff" * 12]
+    tried += [
+        b"",
+        b"\xc0",
+        b"\x90",
+        b"\x80",
+        b"\x91" * 100_000,
+        b"\xdd\xff\xff\xff\xff",
+        b"\xc7\x0c\xff" + b"\xff" * 12,
+    ]
     for _ in range(2000):
         changed = bytearray(good)
         for _ in range(chance.randint(1, 4)):
