@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from python_server.connection.exchange import TransportLike
 from python_server.machines.asking import Asked, AskingLink
 from python_server.machines.directory import Directory, MachineEntry
 from python_server.machines.greeting import GONE, GREETING_SECONDS, OTHER_SECRET, Caller
@@ -147,10 +148,15 @@ class Attempt:
 
 @dataclass(slots=True, eq=False)
 class Links:
-    """All that this worker has called. Every method belongs to the loop's thread."""
+    """All that this worker has called. Every method belongs to the loop's thread.
+
+    Attributes:
+        relayed: connections that carry one client's WebSocket, for as long as they are open.
+    """
 
     directory: Directory
     services: LinkServices
+    relayed: set[TransportLike] = field(default_factory=set, init=False)
     _links: dict[RemoteWorker, AskingLink] = field(default_factory=dict, init=False)
     _waiting: dict[RemoteWorker, list[Callable[[AskingLink | None], None]]] = field(
         default_factory=dict, init=False
@@ -187,6 +193,8 @@ class Links:
             attempt.cancel()
         for link in self._links.values():
             link.close()
+        for transport in self.relayed:
+            transport.close("server stopped")
         self._attempts.clear()
         self._links.clear()
         self._waiting.clear()

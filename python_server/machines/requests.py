@@ -35,6 +35,18 @@ class Refusals(Protocol):
         """Its session is nowhere."""
 
 
+class HomeEnd(RelayEnd):
+    """Listens to a home on behalf of one client."""
+
+    def __init__(self, client: TransportLike, ended: Callable[[], None]) -> None:
+        super().__init__(client)
+        self._ended = ended
+
+    def connection_lost(self, reason: str) -> None:
+        super().connection_lost(reason)
+        self._ended()
+
+
 def asks_for_websocket(request: Request) -> bool:
     """RFC 6455 4.1: a GET without a body."""
     return request.upgrade == "websocket" and request.method == "GET" and not request.has_body
@@ -133,7 +145,9 @@ class PassedRequest:
 
     def _relay(self, home: TransportLike, client: TransportLike, leftover: bytes) -> ByteHandler:
         """From here on the client's bytes go there as they are, and what comes from there to the client."""
-        home.set_handler(RelayEnd(client))
+        relayed = self.relaying.links.relayed
+        relayed.add(home)
+        home.set_handler(HomeEnd(client, partial(relayed.discard, home)))
         departing = Departing(client, RelayEnd(home), self.relaying.ended)
         self.relaying.began(departing)
         return departing

@@ -14,6 +14,10 @@ from worker_town import ENGINE_PATH, frame, frames_decoder, get, post, upgrade
 
 UNKNOWN = b'{"code":1,"message":"Session ID unknown"}'
 
+POST_UPGRADE = (
+    b"POST %%s?%%s HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: %s\r\nContent-Length: 2\r\n\r\n4a"
+)
+
 
 def query(sid: str) -> str:
     return f"EIO=4&transport=polling&sid={sid}"
@@ -105,8 +109,8 @@ def test_a_poll_that_waits_costs_a_connection_of_its_client_and_no_other(world: 
         (b"POST %s?%s HTTP/1.0\r\nContent-Length: 2\r\n\r\n4a", 200, False),
         (b"POST %s?%s HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n4a", 200, True),
         (b"POST %s?%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n4a", 200, False),
-        (b"POST %s?%s HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\n4a", 200, True),
-        (b"POST %s?%s HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\n4a", 200, True),
+        (POST_UPGRADE % b"h2c", 200, True),
+        (POST_UPGRADE % b"websocket", 200, True),
         (b"POST %s?%s HTTP/1.1\r\nHost: a\r\nContent-Length: 1000001\r\n\r\n", 413, False),
     ],
 )  # fmt: skip
@@ -175,7 +179,7 @@ def test_a_client_that_leaves_is_forgotten_at_its_home(world: World, when: str, 
     assert link._waiting == {}
     # A poll that has reached its session ends it, as at home.
     ended = when == "parked"
-    assert world["m1"].heard.closed == (["transport close"] if ended else [])
+    assert world["m1"].heard.closed == (["transport error"] if ended else [])
     assert world.connect("m2").post(sid, b"4still")[0] == (400 if ended else 200)
 
 
@@ -289,17 +293,19 @@ def test_much_through_a_slow_client_is_held_back(world: World) -> None:
     decoder = frames_decoder()
     assert client.response()[0] == 101
     client.messages(1, decoder)
-    client.send(frame("5"))
+    client.send(frame("5") + frame("4up"))
+    assert client.messages(1, decoder) == ["4up"]
     [session] = world["m1"].heard.sessions
     client.reading = False
-    world["m1"].heard.on_message(session, "x" * 9_000_000)
+    for _ in range(4):
+        world["m1"].heard.on_message(session, "x" * 9_000_000)
     world.turn(200)
     home = next(iter(world["m1"].acceptor.channels))
     assert home.held_bytes > 0
     [relay] = world["m2"].acceptor.channels
     assert relay.held_bytes < 1_000_000
     client.reading = True
-    assert [len(text) for text in client.messages(1, decoder)] == [9_000_001]
+    assert [len(text) for text in client.messages(4, decoder)] == [9_000_001] * 4
     world.until(lambda: home.held_bytes == 0)
 
 
@@ -340,6 +346,7 @@ def test_a_stopping_worker_lets_its_relays_go_with_the_idle(world: World) -> Non
     assert not client.ended
     world["m2"].acceptor.close_idle()
     world.until(lambda: client.ended)
+    client.leave()
     world.until(lambda: not world["m2"].acceptor.channels)
 
 
