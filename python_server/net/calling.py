@@ -75,7 +75,7 @@ class Call:
             if number not in BEGUN:
                 raise OSError(number, os.strerror(number))
             self.loop.add_writer(self._socket.fileno(), self._connected)
-        except (OSError, OverflowError, ValueError) as error:  # an address that is none
+        except (OSError, OverflowError, TypeError, ValueError) as error:  # an address that is none
             self._socket.close()
             self._fail_soon(error)
             return

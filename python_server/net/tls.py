@@ -154,7 +154,8 @@ class TLSTransport(Transport):
                 self._incoming,
                 self._outgoing,
                 server_side=handshakes.server_side,
-                server_hostname=handshakes.server_name or None,
+                # An empty name is an error; none at all, and any name of that authority would do.
+                server_hostname=None if handshakes.server_side else handshakes.server_name,
             )
         except BaseException:
             self._let_go().close()  # nobody listens yet
