@@ -80,6 +80,8 @@ class Departing:
 
     def abort(self, reason: str) -> None:
         self._transport.close(reason)
+        if self._relay is not None:
+            self._relay.abort(reason)
 
 
 def _ignore(*_: object) -> None:

@@ -21,7 +21,6 @@ from python_server.machines.entrance import UNPROVEN_MAX_COUNT
 from python_server.net.link import pair
 from python_server.net.scoreboard import Scoreboard
 from python_server.net.sockets import BindError
-from python_server.observe import log
 from python_server.observe.access_log import AccessWriter
 from python_server.serve.mounts import Site
 from python_server.serve.worker import Worker
@@ -261,17 +260,36 @@ def test_a_sibling_that_is_gone_is_no_silence(town: Town) -> None:
     assert client.get(f"&sid={sid}") == (400, b'{"code":1,"message":"Session ID unknown"}')
 
 
-def test_machines_end_their_accounts_even(town: Town) -> None:
-    """Where addresses are capped, what was passed on is given back on both sides."""
-    caps = {"address_connections_max_count": 5, "address_requests_per_minute": 1000} if False else {}
+def test_what_was_passed_on_is_counted_once_and_given_back_on_both_sides(town: Town) -> None:
+    """Where addresses are capped, behind a proxy that brings many clients over few connections."""
+    caps = {"address_connections_max_count": 2, "proxy_headers": True}
     [home], [other] = town.machine("m1", **caps), town.machine("m2", **caps)
     sid = town.session(home)
-    for _ in range(20):
-        client = town.client(other)
-        assert client.post(sid, b"4noise")[0] == 200
+    home.lines.lines.clear()
+    forwarded = "X-Forwarded-For: 198.51.100.9\r\n"
+    clients = [town.client(other, "127.0.0.1") for _ in range(5)]
+    assert clients[0].post(sid, b"40") == (200, b"ok")
+    guessed = sid[:-1] + ("b" if sid.endswith("a") else "a")
+    for client in clients * 4:
+        assert client.get(f"&sid={guessed}", forwarded)[0] == 400
+    assert clients[0].get(f"&sid={sid}", forwarded)[0] == 200
+    assert [line[1:] for line in home.lines.lines[1:]] == [(400, "198.51.100.9")] * 20 + [
+        (200, "198.51.100.9")
+    ]
+    assert other.lines.lines == []
+    websocket = town.client(other, "127.0.0.1")
+    path = f"/socket.io/?EIO=4&transport=websocket&sid={sid}"
+    websocket.send(f"GET {path} HTTP/1.1\r\nHost: here\r\n{forwarded}{UPGRADE}\r\n".encode())
+    town.until(lambda: websocket.pump() or b"\r\n\r\n" in websocket.received)
+    assert home.worker._acceptor._caps._connections["198.51.100.9"] == 1
+    for client in town.asked:
         client.sock.close()
-    town.until(lambda: not other.worker._acceptor.channels)
-    assert not home.machines.queued_bytes
+    town.until(lambda: not other.worker._acceptor.channels and not home.worker._acceptor.channels)
+    for each in (home, other):
+        caps_of = each.worker._acceptor._caps
+        assert (caps_of._connections, caps_of._running) == ({}, {})
+        assert not each.machines.queued_bytes
+        assert each.complaints == {}
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -383,6 +401,3 @@ def test_machines_need_a_broker() -> None:
     )
     with others, pytest.raises(BindError, match="message_queue"):
         Worker(Site(page, [Server().mount("/socket.io/")]), settings, [], others=others)
-
-
-__all__ = ["log"]
