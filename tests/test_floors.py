@@ -135,6 +135,14 @@ SANS_IO += [
     "monitoring.figures",
     "monitoring.health",
     "monitoring.event_metrics",
+    "machines.words",
+    "machines.proof",
+    "machines.stream",
+    "machines.greeting",
+    "machines.asking",
+    "machines.answering",
+    "machines.directory",
+    "machines.entrance",
 ]
 IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
 # (module, the only rooms that may import it)
