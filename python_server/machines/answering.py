@@ -204,7 +204,7 @@ class AnsweringLink:
             if asked.last and exchange.open:
                 self.services.hurry(exchange)
         except Exception as error:
-            self._report(error)
+            self._fault(error)
             self._cut(number)
             self._lose(exchange, handler, "internal error")
 
@@ -232,9 +232,9 @@ class AnsweringLink:
         try:
             handler.exchange_lost(exchange, reason)
         except Exception as error:
-            self._report(error)
+            self._fault(error)
 
-    def _report(self, error: Exception) -> None:
+    def _fault(self, error: Exception) -> None:
         self.services.report("request of another machine", error)
 
 

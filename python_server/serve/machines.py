@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from python_server.connection.acceptor import Acceptor
 from python_server.connection.exchange import RequestHandler, TransportLike
@@ -35,6 +35,9 @@ from python_server.serve.wiring import Given
 from python_server.workers.handover import Handover
 from python_server.workers.link_messages import encode
 from python_server.workers.peers import MessageKind, with_socket
+
+if TYPE_CHECKING:
+    from python_server.net.certificates import TLSContext
 
 ENTRY_VERSION: Final = 1
 # Taken in a turn of the loop.
@@ -106,16 +109,7 @@ class Machines:
             ),
         )
         self._greeting: dict[Handshaking, None] = {}  # callers whose TLS handshake runs, the oldest first
-        self._handshakes: HandshakeQueue | None = None
-        if called_context is not None:
-            self._handshakes = HandshakeQueue(
-                loop=loop,
-                context=called_context,
-                timeout_seconds=settings.tls.handshake_timeout_seconds,
-                plain_answer=b"",
-                established=self._greeted,
-                lost=self._not_greeted,
-            )
+        self._handshakes = None if called_context is None else self._make_queue(called_context)
         self._stopping = False
         self._relaying = Relaying(self._links, acceptor.add, acceptor.lost, lambda: self._stopping)
         self._entrance: Entrance
@@ -194,6 +188,16 @@ class Machines:
         return engine_of(self._cluster.engines, path)
 
     # Who comes in
+
+    def _make_queue(self, context: TLSContext) -> HandshakeQueue:
+        return HandshakeQueue(
+            loop=self._loop,
+            context=context,
+            timeout_seconds=self._given.settings.tls.handshake_timeout_seconds,
+            plain_answer=b"",
+            established=self._greeted,
+            lost=self._not_greeted,
+        )
 
     def _accepted(self, sock: Socket, peer: Address) -> None:
         common = (self._loop, sock, log.report, self._limits, peer)
