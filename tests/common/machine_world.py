@@ -275,10 +275,11 @@ class World:
 
     def session(self, tag: str) -> str:
         """A session that lives there; its sid."""
+        before = set(self[tag].acceptor.channels)
         client = self.connect(tag)
         sid = client.open()
         client.leave()
-        self.until(lambda: not self[tag].acceptor.channels)
+        self.until(lambda: before >= self[tag].acceptor.channels.keys())
         return sid
 
     def close(self) -> None:

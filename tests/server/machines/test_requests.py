@@ -363,3 +363,100 @@ def test_reading_is_not_left_paused(world: World) -> None:
     world["m1"].heard.on_message(world["m1"].heard.sessions[0], "now")
     assert client.response() == (200, b"4now")
     assert [client.response() for _ in range(4000)] == [(200, b"worker 0:")] * 4000
+
+
+# Machines that are slow, or end
+
+
+def test_many_bodies_at_once_fill_no_link_and_cost_no_session(world: World) -> None:
+    """Whoever sends much to a home that takes nothing waits; polls on the same link live on."""
+    waiting, sids = world.session("m1"), [world.session("m1") for _ in range(80)]
+    poll = world.connect("m2")
+    poll.send(get(query(waiting)))
+    theirs = parked(world, "m1")
+    theirs.stream.transport.pause_reading(Pause.UNSENT, True)
+    clients = [world.connect("m2") for _ in sids]
+    for client, sid in zip(clients, sids, strict=True):
+        client.send(post(sid, b"4" + b"x" * 900_000))
+    [ours] = world["m2"].links._links.values()
+    world.until(lambda: ours.waiting_count == 81)
+    assert ours.stream.transport.queued_bytes < 2_000_000
+    for client in clients[:40]:
+        client.leave()
+    world.until(lambda: len(world["m2"].acceptor.channels) == 41)
+    assert len(ours.stream.held) <= 40  # those who have left wait no more
+    theirs.stream.transport.pause_reading(Pause.UNSENT, False)
+    assert [client.response() for client in clients[40:]] == [(200, b"ok")] * 40
+    world["m1"].heard.on_message(next(s for s in world["m1"].heard.sessions if s.sid == waiting), "alive")
+    assert poll.response() == (200, b"4alive")
+    assert world["m2"].complaints == []
+
+
+def test_a_large_answer_to_many_that_wait_fills_no_link(world: World) -> None:
+    sids = [world.session("m1") for _ in range(80)]
+    clients = [world.connect("m2") for _ in sids]
+    for client, sid in zip(clients, sids, strict=True):
+        client.send(get(query(sid)))
+    world.until(lambda: sum(len(link._waiting) for link in world["m1"].entrance._links) == 80)
+    [ours] = world["m2"].links._links.values()
+    ours.stream.transport.pause_reading(Pause.UNSENT, True)  # type: ignore[attr-defined]
+    for session in world["m1"].heard.sessions:
+        world["m1"].heard.on_message(session, "x" * 900_000)
+    world.turn()
+    [theirs] = world["m1"].entrance._links
+    assert theirs.stream.transport.queued_bytes < 2_000_000
+    assert world["m1"].entrance.queued_bytes > 50_000_000
+    ours.stream.transport.pause_reading(Pause.UNSENT, False)
+    assert [client.response() for client in clients] == [(200, b"4" + b"x" * 900_000)] * 80
+    assert world["m1"].entrance.queued_bytes == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_worker_ends_while_its_calls_are_under_way(world: World, turns: int) -> None:
+    sid = world.session("m1")
+    client = world.connect("m2")
+    client.send(get(query(sid)))
+    world.until(lambda: bool(world["m2"].links._attempts))
+    world.turn(turns)
+    world["m2"].drain()
+    assert client.response() == (200, b"6")
+    world.until(lambda: client.ended)
+    assert world.connect("m1").post(sid, b"4still here") == (200, b"ok")
+
+
+def test_two_machines_that_end_at_once_keep_nobody(world: World) -> None:
+    here, there = world.session("m2"), world.session("m1")
+    ours, theirs, websocket = world.connect("m2"), world.connect("m1"), world.connect("m2")
+    ours.send(get(query(there)))
+    theirs.send(get(query(here)))
+    websocket.send(upgrade(world.session("m1")) + frame("2probe"))
+    assert websocket.response()[0] == 101
+    parked(world, "m1")
+    parked(world, "m2")
+    for tag in ("m1", "m2"):
+        world[tag].drain()
+    for client in (ours, theirs):
+        assert client.response()[0] in (200, 400)
+        world.until(lambda client=client: client.ended)  # type: ignore[misc]
+        client.leave()
+    for tag in ("m1", "m2"):
+        world[tag].acceptor.close_idle()
+    world.until(lambda: websocket.ended)
+    websocket.leave()
+    world.until(lambda: not world["m1"].acceptor.channels and not world["m2"].acceptor.channels)
+
+
+def test_a_thousand_guessed_sessions_keep_no_honest_client_out(world: World) -> None:
+    """Of machines that are not there, within one second: the broker is asked within a bound."""
+    sid = world.session("m1")
+    assert world.connect("m2").post(sid, b"4a") == (200, b"ok")
+    guesser, honest = world.connect("m2"), world.connect("m2")
+    for n in range(1000):
+        assert guesser.poll(f"u{n}.0." + "a" * 20) == (400, UNKNOWN)
+    websocket = world.connect("m2")  # which needs a connection of its own
+    websocket.send(upgrade(sid) + frame("2probe"))
+    assert websocket.response()[0] == 101
+    assert honest.post(world.session("m1"), b"4b") == (200, b"ok")
+    assert sum(world.broker.asked.values()) <= 201
+    assert {kind for kind, _ in world["m2"].complaints} == {"cluster searches"}
+    assert not world["m2"].links._attempts

@@ -97,11 +97,11 @@ class Running:
         self, town: "Town", tag: str, others: socket.socket, slot: WorkerSlot | None, **more: Any
     ) -> None:
         self.lines = Lines()
-        server = Server(message_queue=town.broker_url, channel=town.channel, **town.server)
+        server = Server(message_queue=town.broker_url, channel=town.channel)
         port = others.getsockname()[1]
         values: dict[str, Any] = {"cluster_secret": SECRET, "cluster": town.cluster(port)} | more
         self.worker = Worker(
-            Site(page, [server.mount("/socket.io/")]),
+            Site(page, [server.mount(town.path)]),
             Settings(machine_tag=tag, **values),
             [],
             slot,
@@ -133,7 +133,7 @@ class Town:
         self.channel = channel
         self.workers: list[Running] = []
         self.asked: list[Asked] = []
-        self.server: dict[str, Any] = {}
+        self.path = "/socket.io/"
         self.files: dict[str, str] = {}
 
     def cluster(self, port: int) -> ClusterSettings:
@@ -392,6 +392,31 @@ def test_a_malformed_word_of_a_sibling_is_told_and_holds_nothing(
 
     town.until(ended)
     ours.close()
+
+
+def test_a_machine_closes_with_strangers_at_its_port(town: Town, tmp_path: Path) -> None:
+    """TLS or not, `end` sees that nothing is held."""
+    certified(town, tmp_path)
+    [home] = town.machine("m1")
+    with socket.create_connection(home.machines._place):
+        town.until(lambda: home.machines._greeting)
+        town.end(home)
+
+
+def test_a_websocket_of_a_path_that_is_served_elsewhere_alone_is_let_go(town: Town) -> None:
+    """Machines that are told to serve different paths, as within a deploy."""
+    [home] = town.machine("m1")
+    town.path = "/other/"
+    [other] = town.machine("m2")
+    sid = town.session(home)
+    for fields, status in (("", b"404"), (UPGRADE, b"")):
+        client = town.client(other)
+        transport = "websocket" if fields else "polling"
+        path = f"/other/?EIO=4&transport={transport}&sid={sid}"
+        client.send(f"GET {path} HTTP/1.1\r\nHost: here\r\n{fields}\r\n".encode())
+        town.until(lambda client=client: client.pump() or client.ended)  # type: ignore[misc]
+        assert client.received[9:12] == status
+    assert town.client(other).get(f"&sid={sid}", path=POLLING.replace("socket.io", "other"))[0] == 404
 
 
 def test_machines_need_a_broker() -> None:
