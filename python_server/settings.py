@@ -154,6 +154,25 @@ class TLSSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """How machines that share a broker reach each other, so that a balancer may send a request to any.
+
+        Settings(cluster=ClusterSettings(listen="10.0.0.1:7000"), cluster_secret=...)
+
+    Args:
+        listen: the address where other machines reach this one, host:port; None: they do not.
+        certfile, keyfile: files with the certificate chain for that address and with the private key; None:
+            the connections are plain, or the key is in `certfile`.
+        ca_certs: file with the authorities that may sign the other machines' certificates.
+    """
+
+    listen: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    ca_certs: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of one server: addresses, processes, threads, logs, and the limits of each protocol.
 
@@ -219,7 +238,7 @@ class Settings:
         pid_file: the process id is in this file while the server runs.
         debug, allow_public_debug: show tracebacks to the client and log at level debug; allow this on a
             public address.
-        http, websocket, transport, tls: the settings of each protocol.
+        http, websocket, transport, tls, cluster: the settings of each protocol.
     """
 
     host: str = "127.0.0.1"
@@ -314,3 +333,4 @@ class Settings:
     websocket: WebSocketSettings = field(default_factory=WebSocketSettings)
     transport: TransportSettings = field(default_factory=TransportSettings)
     tls: TLSSettings = field(default_factory=TLSSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)

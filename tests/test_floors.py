@@ -30,7 +30,7 @@ HOUSE = """
 1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
                sockets systemd scoreboard poller descriptors system forks threads backpressure
                line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
-               listener relay link client_backlog
+               listener calling relay link client_backlog
 1  observe     masking log_format fatal_signals guarded log access_log counters log_config
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
                address_caps acceptor websocket_handshake arrival
@@ -40,6 +40,7 @@ HOUSE = """
 3  workers     link_messages spawn confirmations greetings peers handover process supervisor
                rendezvous member
 3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
+4  machines    words proof stream greeting asking answering directory links requests entrance
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
                cluster.broker.plugins cluster.broker.url cluster.broker.post_queue cluster.broker.connections
@@ -52,13 +53,14 @@ HOUSE = """
                recovery.stream_record recovery.machine_events recovery.checkpoints
                recovery.stream_log services recovery.restore rooms handler_runner broadcaster traced
                recovery.stream_client recovery.stream_restore connections dispatcher server
-               cluster.broker.services cluster.broker.shared_stream cluster.broker.backplane
+               cluster.broker.services cluster.broker.entries cluster.broker.shared_stream
+               cluster.broker.backplane
 5  control     commands places server client stacks worker_socket
 5  monitoring  catalogue figures event_metrics gauges health exposition snapshots debug_log
                admin_credentials admin_feed admin tracing
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
                client_release client_files pid_file reexec monitor inspection tracing wiring
-               cluster_wiring worker metrics_address serve reloader
+               cluster_wiring cluster_address machines worker metrics_address serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
@@ -67,8 +69,8 @@ HOUSE = """
                flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
-9  command     option welcome running emit operate status top flask_run explain log_options options
-               sources cli
+9  command     option welcome running emit operate status top flask_run explain log_options
+               cluster_options options sources cli
 10  gunicorn    generation arbiter requests settings worker
 10  __main__
 """
@@ -136,6 +138,14 @@ SANS_IO += [
     "monitoring.figures",
     "monitoring.health",
     "monitoring.event_metrics",
+    "machines.words",
+    "machines.proof",
+    "machines.stream",
+    "machines.greeting",
+    "machines.asking",
+    "machines.answering",
+    "machines.directory",
+    "machines.entrance",
 ]
 IO_MODULES = {"socket", "selectors", "select", "threading", "time", "logging", "asyncio", "queue"}
 # (module, the only rooms that may import it)
@@ -151,6 +161,7 @@ CONFINED = {
         "net.lingering",
         "net.transport",
         "net.listener",
+        "net.calling",
         "net.portability",
         "net.sockets",
         "net.systemd",

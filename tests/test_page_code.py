@@ -69,7 +69,7 @@ RUN = {
     "docs/operations.md": {"yaml": (2, "e2e/test_operations.py")},
     "docs/scaling.md": {
         "python": (3, "e2e/test_scaling_page.py"),
-        "nginx": (3, "e2e/test_scaling_page.py"),
+        "nginx": (4, "e2e/test_scaling_page.py"),
         "text": (1, "e2e/test_scaling_page.py"),
         "yaml": (1, "e2e/test_scaling_page.py"),
         "acl": (1, "e2e/test_brokers.py"),

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import click
 
+from python_server.command.cluster_options import CLUSTER_OPTIONS
 from python_server.command.log_options import LOG_OPTIONS
 from python_server.command.option import Checked, Kind, Option, Seconds, Whole, folder, octal
-from python_server.engineio.session_ids import read_tag
 from python_server.http1.response import read_field
 from python_server.net.scoreboard import WORKERS_MAX_COUNT
 from python_server.settings import Settings
@@ -40,8 +40,6 @@ KINDS: Final[dict[type, Kind]] = {bool: bool, int: COUNT, float: SECONDS}
 FOLDER: Final = Checked(folder, None)
 
 APPLICATION: Final = "Application"
-CLUSTER_SECRET: Final = "Signs what machines keep at their broker; the same on all of them."
-MACHINE_TAG: Final = "Session ids begin with this: a balancer finds their machine (docs/scaling.md)."
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -315,14 +313,13 @@ TABLE: Final[dict[str, tuple[Option, ...]]] = {
             "max_requests_jitter_count",
             ANY_COUNT,
         ),
-        Option("--cluster-secret", CLUSTER_SECRET, "cluster_secret"),
-        Option("--machine-tag", MACHINE_TAG, "machine_tag", Checked(read_tag, None), metavar="TAG"),
         Option(
             "--worker-timeout",
             "Kill and replace a worker whose loop is blocked for this many seconds; 0 for never.",
             "worker_timeout_seconds",
         ),
     ),
+    "Several machines": CLUSTER_OPTIONS,
     "Threads": (
         Option("--threads", "Max threads for WSGI requests.", "wsgi_threads_count"),
         Option("--event-threads", "Max threads for event handlers.", "event_threads_count"),

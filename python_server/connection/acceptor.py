@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from python_server.connection.address_caps import AddressCaps
+from python_server.connection.exchange import TransportLike
 from python_server.connection.http_channel import HTTPChannel, HTTPServices
 from python_server.http1.response import CROWDED, PLAIN_ON_TLS
 from python_server.net.byte_handler import Address
@@ -219,6 +220,14 @@ class Acceptor:
         if handed:
             channel.data_received(bytearray(handed), len(handed))
             transport.flush()  # as behind bytes that are received here
+
+    def serve_one(self, transport: TransportLike, http: HTTPServices, head: bytes) -> None:
+        """A connection from another machine, at a request's head; `http` answers it, and no further one."""
+        channel = HTTPChannel(transport, http, handed=True)
+        self.add(channel)
+        channel.refuse_keep_alive()
+        transport.set_handler(channel)
+        channel.data_received(bytearray(head), len(head))
 
     def _accepted(self, sock: Socket, peer: Address) -> None:
         crowded = self._state in (AcceptorState.REFUSED, AcceptorState.STOPPED) and self._full()

@@ -183,6 +183,11 @@ class Exchange:
         """Is the connection's queue above its high watermark?"""
         return self._transport.blocked
 
+    @property
+    def keep_alive(self) -> bool:
+        """May the connection go on after this answer?"""
+        return self._keep_alive
+
     def refuse_keep_alive(self) -> None:
         """The connection ends after this answer."""
         self._keep_alive = False
@@ -308,6 +313,16 @@ class Exchange:
             self._state = _DONE
             self._services.given(self)
             self._upgrade(make)
+
+    def pass_answer(self, status: int, data: bytes, *, keep_alive: bool) -> None:
+        """The whole answer as another process has written it, which has counted and logged it."""
+        if self._state is _WAITING:
+            self.status = status
+            self._state = _DONE
+            self.context = None
+            self._services.given(self)
+            self._transport.write(data)
+            self._done(keep_alive and self._keep_alive)
 
     def write_blocked(self, blocked: bool) -> None:
         if not blocked and self.on_writable is not None:

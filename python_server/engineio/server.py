@@ -171,6 +171,33 @@ class Engine:
             return False  # it is refused here
         return not sid.startswith(self._names.prefix) if sid else self._closing  # a session that begins
 
+    def home_of(self, query: str) -> tuple[str, int] | None:
+        """The (tag, index) of the worker of another machine where the session of that query lives."""
+        try:
+            sid = read_query(query).get("sid")
+        except QueryError:
+            return None  # it is refused here
+        return None if not sid or sid.startswith(self._names.prefix) else self._names.home_of(sid)
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """Of a post."""
+        return self._options.max_payload_bytes
+
+    def too_large(self, exchange: Exchange) -> None:
+        """Answer a post that is larger."""
+        self._answers.too_large(exchange)
+
+    def unknown_session(self, exchange: Exchange) -> None:
+        """Answer a request whose session is nowhere."""
+        self._refuse(exchange, EngineRefusal(EngineError.UNKNOWN_SID))
+
+    @staticmethod
+    def hurry(exchange: Exchange) -> None:
+        """Answer a poll that waits, with nothing: its connection is to end."""
+        if type(exchange.context) is Session:
+            exchange.context.release_poll()
+
     def _send_home(self, exchange: Exchange, sid: str) -> None:
         """A session that is not here."""
         home, index = self._names.find(sid)

@@ -28,8 +28,9 @@ TAG: Final = re.compile(r"[A-Za-z0-9_-]{1,63}")
 ELSEWHERE: Final = (
     "Session ID unknown: the session lives on another machine, or this server was started anew. A balancer "
     "in front of several machines must send each session to its machine (by the beginning of the session id: "
-    "--machine-tag; or by affinity: ip_hash in nginx, a sticky cookie elsewhere), or the clients must use "
-    'WebSocket only (transports: ["websocket"])'
+    "--machine-tag; or by affinity: ip_hash in nginx, a sticky cookie elsewhere), or the machines must pass "
+    "requests on to each other (--cluster-listen), or the clients must use WebSocket only "
+    '(transports: ["websocket"])'
 )
 NAME: Final = re.compile(rf"(?:({TAG.pattern})\.)?([0-9]{{1,9}})\.[A-Za-z0-9_-]{{20}}\Z")
 
@@ -84,6 +85,11 @@ class SessionIds:
             return Home.ELSEWHERE, 0
         index = int(match[2])
         return (Home.NOWHERE, 0) if index == self._index else (Home.SIBLING, index)
+
+    def home_of(self, name: str) -> tuple[str, int] | None:
+        """The (tag, index) of the worker of another machine that has made a name; None for one of ours."""
+        match = self._read(name)
+        return None if match is None or match[1] in (None, self._tag) else (match[1], int(match[2]))
 
     def reserves(self, word: object) -> bool:
         """May it be a name that another process has made? Alone there is no other."""

@@ -36,6 +36,7 @@ from python_server.net.threads import ServerStopped, end_turn
 from python_server.observe import log
 from python_server.observe.fatal_signals import reopen, write_stacks_at_fatal_signals
 from python_server.observe.masking import mask_also
+from python_server.serve.cluster_address import check_cluster, listen_for_machines
 from python_server.serve.loading import ApplicationError, refuse_foreign
 from python_server.serve.metrics_address import MetricsCandidate, check_metrics
 from python_server.serve.mounts import find_site
@@ -99,6 +100,7 @@ class GunicornWorker(BaseWorker):
         try:
             settings = check(cfg, logger.warning)
             check_metrics(settings)
+            check_cluster(settings)
             check_tracing(settings)
         except BindError as error:
             raise RuntimeError(str(error)) from None
@@ -188,8 +190,14 @@ class GunicornWorker(BaseWorker):
         self._listening.sockets = [
             Socket(fileno=each.sock.detach()) for each in cast("list[Any]", self.sockets)
         ]
+        for_machines = listen_for_machines(self._settings, reuse_port=True)
         self._worker = worker = Worker(
-            site, self._settings, self._listening.sockets, self._slot(), access_log=access_log_of(self.log)
+            site,
+            self._settings,
+            self._listening.sockets,
+            self._slot(),
+            access_log=access_log_of(self.log),
+            others=next(iter(for_machines.sockets), None),
         )
         asked = self._settings.control_socket
         place = control_path(asked, self._listening)

@@ -61,6 +61,20 @@ def make_context(rules: TLSSettings, application_protocols: list[str]) -> TLSCon
     return context
 
 
+def make_calling_context(ca_certs: str) -> TLSContext:
+    """For connections that this process makes: the other end's certificate is held against that CA file.
+
+    Raises:
+        CertificateError: the file cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_certs)
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"cannot use the CA file {ca_certs}: {reason_of(error)}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 def _load_certificate(context: ssl.SSLContext, rules: TLSSettings) -> None:
     def password() -> str:
         # Without this OpenSSL would ask at the terminal, and a service would hang.

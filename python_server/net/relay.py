@@ -23,7 +23,7 @@ class RelayTransport(Protocol):
     def blocked(self) -> bool: ...
     def write(self, data: bytes) -> None: ...
     def pause_reading(self, reasons: int, paused: bool) -> None: ...
-    def close(self) -> None: ...
+    def close(self, abort: str | None = None) -> None: ...
 
 
 class RelayEnd:
@@ -46,6 +46,10 @@ class RelayEnd:
 
     def connection_lost(self, reason: str) -> None:
         self._other.close()
+
+    def abort(self, reason: str) -> None:
+        """End the other one at once."""
+        self._other.close(reason)
 
 
 def relay_to_socket(

@@ -68,6 +68,8 @@ class HandshakeQueue:
     plain_answer: bytes  # what a client is sent that speaks no TLS
     established: Callable[[TLSTransport, Handshaking], None]  # once; it sets the handler of what comes then
     lost: Callable[[Handshaking, str], None]  # once, with the reason, when a handshake fails
+    server_side: bool = True
+    server_name: str = ""  # of whom a client calls: what its certificate must be for
     _waiting: deque[TLSTransport] = field(default_factory=deque, init=False)
 
     def add(self, transport: TLSTransport) -> None:
@@ -148,7 +150,13 @@ class TLSTransport(Transport):
         try:
             self._incoming = ssl.MemoryBIO()
             self._outgoing = ssl.MemoryBIO()
-            self._ssl = handshakes.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            self._ssl = handshakes.context.wrap_bio(
+                self._incoming,
+                self._outgoing,
+                server_side=handshakes.server_side,
+                # An empty name is an error; none at all, and any name of that authority would do.
+                server_hostname=None if handshakes.server_side else handshakes.server_name,
+            )
         except BaseException:
             self._let_go().close()  # nobody listens yet
             raise
@@ -163,6 +171,10 @@ class TLSTransport(Transport):
         )
         greeting = Handshaking(self, handshakes)
         self.set_handler(greeting)
+        if not handshakes.server_side:  # whoever calls greets first
+            self._phase = self._phase.to(TLSPhase.HANDSHAKE)
+            self.pause_reading(Pause.HANDSHAKE, True)
+            handshakes.add(self)
         return greeting
 
     # In

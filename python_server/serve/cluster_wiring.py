@@ -18,6 +18,7 @@ from python_server.engineio.server import Engine
 from python_server.engineio.session import SessionHandler
 from python_server.engineio.session_ids import SessionIds, tag_of
 from python_server.engineio.session_limits import SessionLimits, bounds
+from python_server.http1.parser import Request
 from python_server.http1.response import DateField, StandingFields
 from python_server.monitoring.debug_log import session_log, socket_log
 from python_server.net.descriptors import MOST_COUNT, descriptors_max_count
@@ -53,6 +54,8 @@ class Cluster:
     engines: list[tuple[str, Engine]]
     backplanes: list[Backplane]
     recovery_handover: RecoveryHandover | None
+    homes: Handover | None
+    tag: str  # of this machine, "" where it has none
 
     def brokers(self) -> list[RedisBackplane]:
         return [backplane for backplane in self.backplanes if isinstance(backplane, RedisBackplane)]
@@ -113,7 +116,8 @@ def make_cluster(
         handover = RecoveryHandover(
             site.mounts, membership.siblings, loop.call_later, network.now, given.complain
         )
-    return Cluster(membership, engines, backplanes, handover)
+    tag = next((tag for mount in site.mounts if (tag := _tag(given, mount, host_id))), "")
+    return Cluster(membership, engines, backplanes, handover, homes, tag)
 
 
 def _debug_log(given: Given, mount: Mount) -> tuple[SessionObserver | None, SocketObserver | None]:
@@ -224,8 +228,12 @@ def _backplane(
         )
         backplane = join_broker(mount.broker, backplane, host_id, siblings=siblings, services=services)
     index = None if siblings is None else siblings.index
-    tag = given.settings.machine_tag or ("" if mount.broker is None else tag_of(host_id))
-    return backplane, SessionIds(index, tag, given.system.entropy)
+    return backplane, SessionIds(index, _tag(given, mount, host_id), given.system.entropy)
+
+
+def _tag(given: Given, mount: Mount, host_id: str) -> str:
+    """Of this machine among those that share the broker of a mount; "" where there is none."""
+    return given.settings.machine_tag or ("" if mount.broker is None else tag_of(host_id))
 
 
 def http_services(
@@ -235,10 +243,12 @@ def http_services(
     cluster: Cluster,
     counters: Counters,
     first: Mapping[str, RequestHandler] | None = None,
+    elsewhere: Callable[[Engine, Request], RequestHandler | None] | None = None,
 ) -> HTTPServices:
     """What each accepted connection begins with; the last that is made, since its requests go everywhere.
 
-    `first`: what answers a path before all others, whatever the host and the root path.
+    `first`: what answers a path before all others, whatever the host and the root path. `elsewhere`: see
+    Router.
     """
     settings, caps, loop = given.settings, network.caps, network.loop
     router = Router(
@@ -252,6 +262,7 @@ def http_services(
         otherwise=protocols.wsgi,
         admit=(lambda request, own: caps.admit(request, own, loop.now)) if caps.looks_at_requests else None,
         client_files=client_files(given.site.mounts, given.complain),
+        elsewhere=elsewhere,
     )
 
     def gave(exchange: Exchange) -> None:
@@ -270,7 +281,7 @@ def http_services(
             given=gave,
         ),
         lost=network.acceptor.lost,
-        stop=None if cluster.membership is None else router.is_foreign,
+        stop=None if cluster.membership is None and elsewhere is None else router.is_foreign,
     )
 
 

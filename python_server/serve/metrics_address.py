@@ -23,6 +23,7 @@ from python_server.net.system import REAL
 from python_server.net.threads import BackgroundThread
 from python_server.observe import log
 from python_server.observe.counters import Counters
+from python_server.serve.cluster_address import CLUSTER
 from python_server.serve.mounts import Site
 from python_server.serve.reexec import CLIENTS
 from python_server.serve.worker import Worker
@@ -82,7 +83,8 @@ def metrics_address(
     """
     name = f"metrics {settings.metrics}"
     for other in kept.keys() - {CLIENTS, name}:
-        kept[other].close()
+        if not other.startswith(CLUSTER):
+            kept[other].close()
     if settings.metrics is None:
         yield lambda source: None
         return

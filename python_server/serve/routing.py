@@ -40,6 +40,14 @@ def _refused(refusal: Refusal) -> AnsweredAtOnce:
 OTHER_HOST: Final = Refusal(400, "this host is not served here")
 
 
+def engine_of(engines: Sequence[tuple[str, Engine]], path: str) -> Engine | None:
+    """Who answers below that path, of the pairs of prefix and engine."""
+    for prefix, engine in engines:
+        if path.startswith(prefix) or path == prefix[:-1]:
+            return engine
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Router:
     """Finds who answers a request, by its path; what trusted proxies say and the root path come first.
@@ -53,6 +61,7 @@ class Router:
         admit: says of (request, its connection's address) what it is told instead of an answer; None: all may
             go on.
         client_files: what answers a GET or HEAD of a path below an engine's, in its place.
+        elsewhere: what passes a request on to another machine, where its session lives on one.
     """
 
     scheme: str
@@ -65,6 +74,7 @@ class Router:
     otherwise: RequestHandler
     admit: Callable[[Request, object], Refusal | None] | None = None
     client_files: Mapping[str, RequestHandler] = field(default_factory=dict)
+    elsewhere: Callable[[Engine, Request], RequestHandler | None] | None = None
 
     def route(self, request: Request) -> RequestHandler:
         """Who answers; the request is changed to what the proxy said."""
@@ -79,8 +89,10 @@ class Router:
             self.complain("host refused", f"a request for host {host!r} is refused: --allowed-hosts lacks it")
             return _refused(OTHER_HOST)
         path = request.path = below_root(self.root_path, request.path)
-        engine = self._engine_of(path)
+        engine = engine_of(self.engines, path)
         if engine is not None:
+            if self.elsewhere is not None and (passed := self.elsewhere(engine, request)) is not None:
+                return passed
             file = self.client_files.get(path)
             asks = file is not None and request.method in ("GET", "HEAD") and request.upgrade != "websocket"
             return file if file is not None and asks else engine
@@ -90,14 +102,8 @@ class Router:
 
     def is_foreign(self, request: Request) -> bool:
         """Is a head for a session of a sibling, or for one that is to begin there?"""
-        engine = self._engine_of(below_root(self.root_path, request.path))
+        engine = engine_of(self.engines, below_root(self.root_path, request.path))
         return engine is not None and engine.is_foreign(request.query)
-
-    def _engine_of(self, path: str) -> Engine | None:
-        for prefix, engine in self.engines:
-            if path.startswith(prefix) or path == prefix[:-1]:
-                return engine
-        return None
 
     @staticmethod
     def _believe(proxies: ProxyRules, request: Request) -> None:

@@ -43,6 +43,7 @@ from python_server.observe import log
 from python_server.observe.fatal_signals import write_stacks_at_fatal_signals
 from python_server.observe.log_config import use_log_config
 from python_server.observe.masking import mask_also
+from python_server.serve.cluster_address import CLUSTER, check_cluster, cluster_listening
 from python_server.serve.metrics_address import check_metrics, metrics_address
 from python_server.serve.mounts import Site
 from python_server.serve.pid_file import check_pid_file, pid_file
@@ -100,11 +101,12 @@ def serve(
     keep = None if reexec is None else reexec.keep
     with (
         _opened(settings, kept) as (listening, control),
+        cluster_listening(settings, kept, keep) as others,
         metrics_address(settings, kept, keep) as begin_metrics,
     ):
         if keep is not None:
             keep(CLIENTS, listening)
-        worker = Worker(site, settings, listening.sockets, control=control)
+        worker = Worker(site, settings, listening.sockets, control=control, others=others)
         # Signals are the main thread's affair.
         orders = _orders_of(worker, reexec) if on_main_thread() else {}
         theirs = ApplicationSignals(log.report, () if reexec is None else (reexec.note,))
@@ -135,7 +137,8 @@ def _serve_as_worker(site: Site, settings: Settings, slot: WorkerSlot) -> None:
             log.say(what)
     theirs = ApplicationSignals(log.report)
     control = slot.named.get(CONTROL)
-    worker = Worker(site, settings, bind(settings, {}).sockets, slot, control, theirs.tell)
+    sockets, others = bind(settings, {}).sockets, slot.named.get(CLUSTER)
+    worker = Worker(site, settings, sockets, slot, control, theirs.tell, others=others)
     with given_as_orders(worker.loop.mailbox.post, _orders_of(worker), theirs):
         worker.run()
 
@@ -185,6 +188,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
     kept = inherited_from_itself(os.environ)
     with (
         _opened(settings, kept) as (listening, control),
+        cluster_listening(settings, kept) as others,
         metrics_address(settings, kept) as begin_metrics,
         snapshot_folder(settings.metrics is not None) as snapshots,
     ):
@@ -194,7 +198,7 @@ def supervise(settings: Settings, started: Callable[[str], None] | None = None) 
             system=REAL,
             settings=settings,
             listening=listening.sockets,
-            named={} if control is None else {CONTROL: control},
+            named={name: each for name, each in ((CONTROL, control), (CLUSTER, others)) if each is not None},
             serving=lambda: _tell_started(settings, listening, [], started),
             rolled=lambda: systemd.notify(systemd.READY),
             metrics_folder=None if snapshots is None else snapshots.path,
@@ -295,6 +299,7 @@ def check_listening(settings: Settings) -> None:
     if settings.pid_file is not None:
         check_pid_file(settings.pid_file)
     check_metrics(settings)
+    check_cluster(settings)
     check_tracing(settings)
     tls_context(settings)
 

@@ -33,6 +33,7 @@ from python_server.observe.access_log import AccessLog, AccessWriter
 from python_server.observe.counters import Counters
 from python_server.serve import cluster_wiring, wiring
 from python_server.serve.inspection import Inspection
+from python_server.serve.machines import Machines
 from python_server.serve.monitor import Monitor, OwnSnapshots, SnapshotWriter, health_handlers
 from python_server.serve.mounts import Site
 from python_server.serve.tracing import make_tracing
@@ -61,13 +62,14 @@ class Worker:
         told: called with the signal by which other servers say what the supervisor has just said otherwise.
         system: its clocks, poller, chance. access_log, counters: instead of its own.
         first: what answers a path before all others, on the loop. make_pools: its threads.
+        others: where other machines come in, if they do; owned from here on.
 
     Attributes:
         membership: among several workers, None for the only one.
 
     Raises:
-        CertificateError: TLS cannot be spoken with these files. ValueError: a proxy's address, or the name of
-            an allowed host, is malformed.
+        CertificateError: TLS cannot be spoken with these files. BindError: see Machines. ValueError: a
+            proxy's address, or the name of an allowed host, is malformed.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Worker:
         counters: Counters | None = None,
         first: Mapping[str, RequestHandler] | None = None,
         make_pools: Callable[[wiring.Given, Loop], wiring.Pools] = wiring.make_pools,
+        others: Socket | None = None,
     ) -> None:
         self._settings = settings
         self._own_sockets = slot is None or slot.own_sockets
@@ -122,14 +125,34 @@ class Worker:
         )
         self.membership = self._cluster.membership
         first = first or (health_handlers(self._unready) if settings.health else None)
-        http = cluster_wiring.http_services(given, network, protocols, self._cluster, self._counters, first)
-        self._acceptor.set_services(http)
+        self._machines = self._set_services(given, network, protocols, first, others)
         self._own_figures = OwnSnapshots()
         self._monitor = None if metrics is None else self._make_monitor(metrics, slot, system)
         self._inspection = self._make_inspection(1 if slot is None else slot.index, system, metrics)
         self._own_control: WorkerSocket | None = None
         if control is not None:
             self.open_own_control(control.getsockname())
+
+    def _set_services(
+        self,
+        given: wiring.Given,
+        network: wiring.Network,
+        protocols: wiring.Protocols,
+        first: Mapping[str, RequestHandler] | None,
+        others: Socket | None,
+    ) -> Machines | None:
+        """What requests are answered with; returns what joins the other machines, if they come in there."""
+        machines = None
+        if others is not None:
+            machines = Machines(given, self.loop, self._acceptor, self._cluster, others)
+        elsewhere = None if machines is None else machines.elsewhere
+        http = cluster_wiring.http_services(
+            given, network, protocols, self._cluster, self._counters, first, elsewhere
+        )
+        self._acceptor.set_services(http)
+        if machines is not None:
+            machines.set_services(http)
+        return machines
 
     def _make_inspection(self, index: int, system: System, metrics: EventMetrics | None) -> Inspection:
         return Inspection(
@@ -218,6 +241,8 @@ class Worker:
             self.membership.begin(self._accept)
 
     def _accept(self) -> None:
+        if self._machines is not None:
+            self._machines.begin()
         self._acceptor.start()
         if self._monitor is not None:
             self._monitor.begin()
@@ -303,6 +328,8 @@ class Worker:
         self._acceptor.stop(take_waiting=successor is None or self._own_sockets)
         for _, engine in self._cluster.engines:
             engine.close()
+        if self._machines is not None:
+            self._machines.drain()
         if self._cluster.recovery_handover is not None and successor is not None:
             self._cluster.recovery_handover.hand_over(successor, min(GREETING_SECONDS, timeout_seconds / 2))
         # A request may be on its way on a kept connection: it is still answered, with Connection: close.
@@ -323,6 +350,7 @@ class Worker:
             self._acceptor.channels
             # Disconnect handlers that wait for a thread; what runs has its time in `_close`.
             or self._pools.events.waiting_count()
+            or (self._machines is not None and self._machines.queued_bytes)
             or (self.membership is not None and self.membership.queued_bytes())
             or (cluster.recovery_handover is not None and cluster.recovery_handover.busy)
             or (self._state is WorkerState.HANDING_OVER and any(each.leaving for each in cluster.brokers()))
@@ -333,6 +361,8 @@ class Worker:
         self._state = self._state.to(WorkerState.CLOSED)
         self._acceptor.abort("server stopped")
         self.loop.run_once(0)
+        if self._machines is not None:
+            self._machines.close()
         for backplane in self._cluster.backplanes:
             backplane.close()
         self._pools.close()

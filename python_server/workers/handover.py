@@ -80,6 +80,8 @@ class Departing:
 
     def abort(self, reason: str) -> None:
         self._transport.close(reason)
+        if self._relay is not None:
+            self._relay.abort(reason)
 
 
 def _ignore(*_: object) -> None:
@@ -124,16 +126,31 @@ class Handover:
     def _give(self, index: int, head: bytes, transport: TransportLike, leftover: bytes) -> Departing | None:
         """Send it; returns who listens to the connection from now on if it stays on this loop."""
         send = partial(self._send, index, transport.peer, transport.local)
+        # Of a relayed one the leftover takes the relay's way.
+        return self.pass_on(transport, partial(send, head + leftover), partial(send, head))
+
+    def pass_on(
+        self,
+        transport: TransportLike,
+        send: Callable[[Socket], None],
+        send_relayed: Callable[[Socket], None],
+    ) -> Departing | None:
+        """Take a connection off the loop; returns who listens to it from now on if it stays.
+
+        Args:
+            send: called with its socket, now or once its client has taken what it was sent.
+            send_relayed: called instead with one end of a pair; what comes from the connection comes there.
+        """
         if isinstance(transport, Transport):
             sock: Socket | None = transport.detach()
             if sock is not None:
-                send(head + leftover, sock)
+                send(sock)
                 return None
             departing = Departing(transport, None, self.ended)
 
             def detached(sock: Socket) -> None:
                 self.ended(departing)
-                send(head + leftover, sock)
+                send(sock)
 
             if transport.detach_when_sent(detached):
                 self.began(departing)
@@ -141,7 +158,7 @@ class Handover:
         sock, end = relay_to_socket(self.loop, transport, b"", self.report, self.limits)
         relayed = Departing(transport, end, self.ended)
         self.began(relayed)
-        send(head, sock)  # the leftover takes the relay's way
+        send_relayed(sock)
         return relayed
 
     def _send(self, index: int, peer: Address, local: Address, data: bytes, sock: Socket) -> None:

@@ -53,6 +53,7 @@ class MessageKind(IntEnum):
     # Hand-over of connections and of what a drained worker held.
     CONNECTION = 20
     RECORDS = 21
+    ARRIVED = 22  # a connection from another machine
     # Broadcasts, commands and questions.
     ENVELOPE = 40
     QUESTION = 41

@@ -40,6 +40,14 @@ class Clock:
         self.now = end
         self.timers = [timer for timer in self.timers if timer.function]
 
+    def deadline(self, function: Callable[[], Any]) -> "ClockDeadline":
+        return ClockDeadline(self, function)
+
+    @property
+    def waits(self) -> bool:
+        """Is anything due some time?"""
+        return any(timer.function for timer in self.timers)
+
 
 class HandDeadline:
     """A moment that the test reaches by calling `fire`."""
@@ -53,5 +61,24 @@ class HandDeadline:
 
     def clear(self) -> None:
         self.seconds = None
+
+    cancel = clear
+
+
+class ClockDeadline:
+    """A moment that can be moved, reached when the clock is moved there."""
+
+    def __init__(self, clock: Clock, function: Callable[[], Any]) -> None:
+        self.clock = clock
+        self.function = function
+        self.timer: Timer | None = None
+
+    def set(self, seconds: float) -> None:
+        self.clear()
+        self.timer = self.clock.call_later(seconds, self.function)
+
+    def clear(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
 
     cancel = clear

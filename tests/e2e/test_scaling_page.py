@@ -20,6 +20,7 @@ from ordered_clients import SimpleClient
 from own_envoy import Envoy
 from own_haproxy import HAProxy
 from own_nginx import Nginx
+from own_ports import port_of_its_own
 from python_server import Emitter
 from running_program import RunningProgram
 
@@ -34,15 +35,16 @@ Start = Callable[..., list[Any]]
 
 @pytest.fixture
 def machines(serve: Any, redis_server: Any) -> Start:
-    """machines(arguments, ...): two on one broker; `{}` in an argument is a machine's number."""
+    """machines(arguments, ...): two on one broker; in an argument `{0}` is its number, `{1}` a port."""
     channel = f"balanced-{os.getpid()}"
     environment = {"BROKER": redis_server.url, "OPTIONS": json.dumps({"channel": channel})}
 
     def start(*arguments: str) -> list[Any]:
-        servers = [
-            serve(APPS, "machine_app:app", *(each.format(number) for each in arguments), env=environment)
-            for number in (1, 2)
-        ]
+        servers = []
+        for number in (1, 2):
+            port = port_of_its_own()
+            given = (each.format(number, port) for each in arguments)
+            servers.append(serve(APPS, "machine_app:app", *given, env=environment))
         for server in servers:
             wait_passing_on(server, redis_server.url, channel)
         return servers
@@ -133,10 +135,19 @@ POLLING, WEBSOCKET, UPGRADING = ["polling"], ["websocket"], ["polling", "websock
 @pytest.mark.parametrize("balancer", [nginx, haproxy, pytest.param(envoy, marks=pytest.mark.extended)])
 def test_a_session_is_found_by_its_id(balancer: Balancer, machines: Start, balanced: Balanced) -> None:
     """Connections are dealt out in turn: without routing polls would go astray."""
-    servers = machines("--workers", "2", "--machine-tag", "m{}")
+    servers = machines("--workers", "2", "--machine-tag", "m{0}")
     url = balanced(balancer, "m2", servers)
     sids = say_to_all(url, [POLLING, UPGRADING, POLLING, UPGRADING, WEBSOCKET, WEBSOCKET])
     assert {sid[:3] for sid in sids} == {"m1.", "m2."}
+    for server in servers:
+        assert "Session ID unknown" not in server.log
+
+
+def test_machines_pass_on_what_is_dealt_out_in_turn(machines: Start, balanced: Balanced) -> None:
+    linked = ("--cluster-listen", "127.0.0.1:{1}", "--cluster-secret", "of all machines")
+    servers = machines("--workers", "2", *linked)
+    sids = say_to_all(balanced(nginx, "machines_in_turn", servers), [POLLING, UPGRADING, WEBSOCKET] * 2)
+    assert len({sid.partition(".")[0] for sid in sids}) == 2
     for server in servers:
         assert "Session ID unknown" not in server.log
 
@@ -159,7 +170,7 @@ def test_polling_without_affinity_is_told_what_is_wrong(machines: Start) -> None
     sid = json.loads(opened.text[1:])["sid"]
     astray = requests.get(f"{second.url}/socket.io/?EIO=4&transport=polling&sid={sid}", timeout=WAIT_SECONDS)
     assert astray.status_code == 400
-    for way in ("--machine-tag", "affinity", "WebSocket only"):
+    for way in ("--machine-tag", "affinity", "--cluster-listen", "WebSocket only"):
         assert way in astray.text
         second.wait_for(way)
 

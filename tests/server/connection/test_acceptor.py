@@ -19,7 +19,8 @@ from python_server.connection.address_caps import AddressCaps
 from python_server.net.loop import Loop
 from python_server.net.scoreboard import Row, Scoreboard
 from python_server.net.tls import HandshakeQueue
-from python_server.settings import Settings
+from python_server.net.transport import Transport
+from python_server.settings import Settings, TransportSettings
 
 
 class Channel:
@@ -345,3 +346,22 @@ def test_a_connection_that_cannot_be_watched_is_not_counted(
     monkeypatch.setattr(poller, "register", real)
     bench.connect()
     bench.until(1)
+
+
+def test_a_connection_of_another_machine_is_served_once_by_what_it_brings(bench: Bench) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    bench.clients.append(theirs)
+    transport = Transport(bench.loop, ours, bench.report, TransportSettings(), ("192.0.2.9", 1), None)
+    services: Any = type("Others", (), {"lost": bench.acceptor.lost})
+    bench.acceptor.serve_one(transport, services, b"GET / HTTP/1.1\r\n\r\n")
+    channel: Any = next(iter(bench.acceptor.channels))
+    assert (channel.handed, channel.received, channel.told) == (True, b"GET / HTTP/1.1\r\n\r\n", ["refuse"])
+    assert channel.services is services
+    assert bench.caps._connections == {"192.0.2.9": 1}
+    theirs.send(b"more")
+    bench.loop.run_once(5)
+    assert channel.received.endswith(b"more")
+    channel.abort("over")
+    bench.until(0)
+    assert bench.caps._connections == {}

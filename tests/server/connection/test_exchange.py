@@ -92,3 +92,34 @@ def test_a_slice_of_a_file_goes_to_the_transport_as_it_is(tmp_path: Any) -> None
     assert bench.transport.sent[-1] is piece
     assert piece.read(100) == b"23456"
     assert exchange.sent_bytes == 5
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "goes_on"),
+    [(True, True, True), (False, True, False), (True, False, False)],
+    ids=["goes on", "ends there", "ends here"],
+)
+def test_an_answer_of_another_process_is_written_as_it_is_and_counted_there(
+    theirs: bool, ours: bool, goes_on: bool
+) -> None:
+    exchange, bench = exchange_for(GET % 1 + GET % 2)
+    assert exchange.keep_alive
+    if not ours:
+        exchange.refuse_keep_alive()
+        assert not exchange.keep_alive
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    exchange.pass_answer(200, answer, keep_alive=theirs)
+    assert bench.transport.wire == answer
+    assert (exchange.status, exchange.open) == (200, False)
+    assert (bench.done, bench.given) == ([], ["/1"])
+    assert (bench.transport.ended, bench.handler.told[2:3]) == (
+        (None, ["/2"]) if goes_on else ("orderly", [])
+    )
+
+
+def test_an_answer_of_another_process_comes_too_late_for_one_that_was_answered() -> None:
+    exchange, bench = exchange_for(GET % 1)
+    exchange.respond(400, [])
+    wire = bench.transport.wire
+    exchange.pass_answer(200, b"late", keep_alive=True)
+    assert (bench.transport.wire, exchange.status, bench.given) == (wire, 400, [])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from python_server.engineio.server import Engine
 from python_server.engineio.session_ids import Home, SessionIds, tag_of
 
 SECRET = "abcdefghij0123456_-z"
@@ -187,3 +188,42 @@ def test_a_chosen_tag_begins_the_name_and_finds_its_machine(index: int | None) -
 def test_a_tag_that_a_name_cannot_carry_is_refused(tag: str) -> None:
     with pytest.raises(ValueError, match="a machine's tag has 1 to 63 letters, digits, - or _"):
         SessionIds(1, tag)
+
+
+@pytest.mark.parametrize("index", [None, 3])
+def test_the_worker_of_another_machine_that_has_made_a_name(index: int | None) -> None:
+    names = SessionIds(index, "web-1")
+    assert names.home_of(SessionIds(4, "web-2").make()) == ("web-2", 4)
+    assert names.home_of(SessionIds(None, "web-2").make()) == ("web-2", 0)
+    for ours in (names.make(), SessionIds(9, "web-1").make(), SessionIds(4).make(), SessionIds().make()):
+        assert names.home_of(ours) is None
+    for no_name in (
+        "",
+        f"web-2.{SECRET}",
+        f"web-2.4.{SECRET}x",
+        f"web-2.4.{SECRET[1:]}",
+        f"web-2.-4.{SECRET}",
+    ):
+        assert names.home_of(no_name) is None
+    assert names.home_of(f"web-2.{'9' * 10}.{SECRET}") is None
+    assert SessionIds(3).home_of(SessionIds(4, "web-2").make()) == ("web-2", 4)
+
+
+def test_an_engine_says_where_the_session_of_a_query_lives(world: Any) -> None:
+    assert world.engine.home_of(f"sid={SessionIds(4, 'web-2').make()}") is None  # a process alone
+    world.engine._names = SessionIds(3, "web-1")
+    theirs = SessionIds(4, "web-2").make()
+    assert world.engine.home_of(f"EIO=4&transport=polling&sid={theirs}") == ("web-2", 4)
+    for query in ("EIO=4", "sid=", "sid=%zz", f"sid={world.engine._names.make()}", f"x={theirs}"):
+        assert world.engine.home_of(query) is None
+
+
+def test_a_poll_that_waits_is_hurried_and_a_post_is_not(world: Any) -> None:
+    sid = json.loads(world.request().body[1:])["sid"]
+    waiting = world.request(query=f"EIO=4&transport=polling&sid={sid}")
+    assert waiting.status == 0
+    Engine.hurry(waiting)
+    assert (waiting.status, waiting.body) == (200, b"6")
+    posting = world.request("POST", f"EIO=4&transport=polling&sid={sid}")
+    Engine.hurry(posting)
+    assert posting.status == 0

@@ -831,3 +831,48 @@ def test_an_encrypted_key_opens_with_its_password(files: Path) -> None:
         certfile=str(files / "cert.pem"), keyfile=str(files / "locked.pem"), keyfile_password="secret"
     )
     assert make_context(rules, ["http/1.1"]).verify_mode is ssl.CERT_NONE
+
+
+def test_who_calls_greets_first_and_both_ends_carry_bytes(rig: Rig) -> None:
+    """Two of our own transports: one calls, one is called."""
+    transport, _ = rig.connect("tls")
+    rig.handshakes.context = server_context()
+    ours = rig.sockets[-1]
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    up: list[TLSTransport] = []
+    caller, handler = (
+        TLSTransport(rig.loop, ours, lambda what, error: rig.reports.append(error), SMALL),
+        Recorder(),
+    )
+    queue = HandshakeQueue(
+        rig.loop,
+        context,
+        30.0,
+        b"",
+        lambda transport, greeting: up.append(transport),
+        lambda greeting, reason: rig.refused.append(reason),
+        server_side=False,
+        server_name="localhost",
+    )
+    caller.begin(queue)
+    rig.until(lambda: up and rig.established)
+    caller.set_handler(handler)
+    caller.write(b"x" * 300_000)
+    transport.write(b"y" * 300_000)
+    rig.until(lambda: len(handler.received) == len(rig.handler.received) == 300_000)
+    transport.close()
+    rig.until(lambda: handler.ended)
+    assert (rig.refused, rig.reports) == ([], [])
+
+
+def test_who_calls_names_whom_it_wants_or_does_not_call(rig: Rig) -> None:
+    """Without a name OpenSSL would take any certificate of the authority."""
+    ours, theirs = socket.socketpair()
+    rig.sockets += [ours, theirs]
+    caller = TLSTransport(rig.loop, ours, lambda what, error: None, SMALL)
+    told = (lambda transport, greeting: None, lambda greeting, reason: None)
+    with pytest.raises(ValueError, match="empty string"):
+        caller.begin(HandshakeQueue(rig.loop, client_context(), 30.0, b"", *told, server_side=False))
+    assert ours.fileno() == -1
+    assert ours not in rig.loop.sockets

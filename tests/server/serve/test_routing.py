@@ -4,6 +4,7 @@ It must not know what those who answer do; names stand for them.
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from python_server.connection.address_caps import Refusal
 from python_server.connection.allowed_hosts import AllowedHosts
 from python_server.connection.proxy_headers import ProxyRules
 from python_server.http1.parser import Request, RequestParser
-from python_server.serve.routing import Router
+from python_server.serve.routing import Router, engine_of
 from python_server.settings import HTTPSettings
 
 
@@ -187,3 +188,30 @@ def test_allowed_hosts(names: str, authority: str, allowed: bool) -> None:
 def test_a_malformed_name_of_a_host_is_named(names: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(names))):
         AllowedHosts("fine.test," + names)
+
+
+def test_a_session_of_another_machine_is_passed_on_after_every_refusal_and_before_any_file() -> None:
+    asked: list[tuple[Any, str]] = []
+    passed: Any = "passed on"
+
+    def elsewhere(engine: Any, request: Request) -> Any:
+        asked.append((engine, request.path))
+        return passed if "sid=m2." in request.query else None
+
+    served = replace(router("/shop", hosts="here"), elsewhere=elsewhere, client_files={"/socket.io/": REST})
+    assert served.route(request("/shop/socket.io/?EIO=4&sid=m2.0.abc")) is passed
+    assert served.route(request("/shop/socket.io/?EIO=4&sid=m1.0.abc")) is REST
+    assert served.route(request("/shop/?sid=m2.0.abc")) is REST
+    assert asked == [(ENGINE, "/socket.io/")] * 2
+    refused = served.route(request("http://evil.test/shop/socket.io/?EIO=4&sid=m2.0.abc"))
+    assert refused not in (passed, REST, ENGINE)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("/a/", "one"), ("/a", "one"), ("/a/b", "one"), ("/ab", None), ("/b/", "two"), ("/", None), ("", None)],
+)
+def test_an_engine_answers_below_its_path(path: str, found: str | None) -> None:
+    engines: Any = [("/a/", "one"), ("/b/", "two")]
+    assert engine_of(engines, path) == found

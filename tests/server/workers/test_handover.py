@@ -546,3 +546,46 @@ def test_a_hand_over_without_its_descriptor_is_told(town: Any) -> None:
     town[1].siblings.send(2, MessageKind.CONNECTION, b'["",""]\nGET / HTTP/1.1\r\n\r\n')
     town.until(lambda: bool(town[2].complaints))
     assert "without its descriptor" in town[2].complaints[0]
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_connection_that_is_no_request_is_passed_on_as_well(town: Any, contexts: Any, tls: bool) -> None:
+    """Itself, or where it speaks TLS, an end of its relay; what comes from it comes there."""
+    client = connect_tls(town, 1, contexts) if tls else town.connect(1)
+    town.until(lambda: bool(town[1].channels))
+    [channel] = town[1].channels
+    transport, passed = channel._transport, []
+    channel._end_exchange("it is another's")
+    channel._deadline.cancel()
+    town[1].channels.clear()
+    handler = town[1].homes.pass_on(
+        transport, lambda sock: passed.append(("itself", sock)), lambda sock: passed.append(("relayed", sock))
+    )
+    [(how, sock)] = passed
+    assert how == ("relayed" if tls else "itself")
+    assert (handler is not None) is tls
+    assert town[1].channels == ({handler} if tls else set())
+    if handler is not None:
+        transport.set_handler(handler)
+    client.send(b"hello")
+    sock.setblocking(False)
+    heard = bytearray()
+
+    def came() -> bool:
+        try:
+            heard.extend(sock.recv(100))
+        except BlockingIOError:
+            return False
+        return heard == b"hello"
+
+    town.until(came)
+    sock.send(b"and back")
+    town.until(lambda: client.received == b"and back")
+    if handler is None:
+        sock.close()
+        return
+    handler.abort("server stopped")  # both ends of the relay, at once
+    town.turn()
+    assert sock.recv(10) == b""
+    sock.close()
+    assert town[1].channels == set()

@@ -19,6 +19,7 @@ from python_server.socketio.cluster.broker.connections import (
     Stream,
     Subscriber,
 )
+from python_server.socketio.cluster.broker.entries import BrokerEntries
 from python_server.socketio.cluster.broker.foreign_messages import (
     MESSAGE_MAX_BYTES,
     write_command,
@@ -92,6 +93,7 @@ class RedisBackplane:
     ) -> None:
         client = client_of(options)
         connect = connector(options) if client is None else lambda: PluginConnection(client.publisher())
+        self._keeps = client is None
         self._inner = inner
         self._place = place
         self._services = services
@@ -149,6 +151,13 @@ class RedisBackplane:
     def records(self) -> RecordStore | None:
         """Where lost clients are kept for every machine; None without a stream."""
         return None if self._shared is None else self._shared.records
+
+    @property
+    def entries(self) -> BrokerEntries | None:
+        """What machines leave for each other; None where the broker passes on messages and keeps nothing."""
+        if not self._keeps:
+            return None
+        return BrokerEntries(self._channels.entry_of, self._publisher.ask, self._post)
 
     def _post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
         """Any thread: have it called by the loop; nobody waits for it once the server has stopped."""

@@ -56,6 +56,10 @@ class Channels:
         """The key, not a channel, under which a lost client is kept."""
         return self.questions + b"#client#" + pid.encode("utf-8", "backslashreplace")
 
+    def entry_of(self, tag: str) -> bytes:
+        """The key under which a machine says where it is."""
+        return self.questions + b"#machine#" + tag.encode("utf-8", "backslashreplace")
+
     def of_emit(self, namespace: str, rooms: tuple[RoomName, ...] | None) -> bytes:
         if not self.per_room or rooms is None or len(rooms) != 1 or is_like_sid(rooms[0]):
             return self.shared
