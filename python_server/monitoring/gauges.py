@@ -17,7 +17,7 @@ from python_server.net.descriptors import descriptors_max_count
 from python_server.net.pool import Pool
 from python_server.net.system import open_descriptors_count, resident_bytes
 from python_server.observe.counters import Counters
-from python_server.socketio.cluster.broker.backplane import RedisBackplane
+from python_server.socketio.cluster.broker.backplane import BrokerBackplane
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.server import Hub
 
@@ -42,7 +42,7 @@ class Gauges:
     engines: Sequence[Engine]
     hubs: Sequence[Hub]
     pools: Sequence[Pool]
-    brokers: Sequence[RedisBackplane]
+    brokers: Sequence[BrokerBackplane]
     counters: Counters
     cpu: Callable[[], float]
     label: Callable[[str], str]

@@ -32,7 +32,7 @@ from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.serve.routing import Router
 from python_server.serve.wiring import SOFTWARE, Given, Network, Pools, Protocols, asks_of_mount
 from python_server.settings import Settings
-from python_server.socketio.cluster.broker.backplane import RedisBackplane, join_broker
+from python_server.socketio.cluster.broker.backplane import BrokerBackplane, join_broker
 from python_server.socketio.cluster.broker.services import BrokerServices
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, NoBackplane
@@ -57,8 +57,8 @@ class Cluster:
     homes: Handover | None
     tag: str  # of this machine, "" where it has none
 
-    def brokers(self) -> list[RedisBackplane]:
-        return [backplane for backplane in self.backplanes if isinstance(backplane, RedisBackplane)]
+    def brokers(self) -> list[BrokerBackplane]:
+        return [backplane for backplane in self.backplanes if isinstance(backplane, BrokerBackplane)]
 
 
 def make_cluster(
@@ -96,9 +96,9 @@ def make_cluster(
             entropy=given.system.entropy,
             backplane=backplane,
             names=names,
-            room_held=backplane.room_held if isinstance(backplane, RedisBackplane) else None,
+            room_held=backplane.room_held if isinstance(backplane, BrokerBackplane) else None,
             rooms_max_count=settings.rooms_max_count,
-            records=backplane.records if isinstance(backplane, RedisBackplane) else None,
+            records=backplane.records if isinstance(backplane, BrokerBackplane) else None,
             tracer=None if given.tracing is None else given.tracing.tracer,
             observer=sockets_log,
             traffic_of=given.traffic_of,

@@ -16,7 +16,7 @@ from python_server.engineio.session import NO_OUTBOX, DisconnectReason, Session
 from python_server.engineio.session_ids import SessionIds, tag_of
 from python_server.net.threads import Door, InlineExecutor, Mailbox
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.broker.backplane import RedisBackplane, join_broker
+from python_server.socketio.cluster.broker.backplane import BrokerBackplane, join_broker
 from python_server.socketio.cluster.broker.services import BrokerServices
 from python_server.socketio.cluster.broker.url import broker_options
 from python_server.socketio.cluster.port import NoBackplane
@@ -161,7 +161,7 @@ class MachineServer:
             system=system,
         )
         options = broker_options(url, CHANNEL, per_room)
-        self.backplane: RedisBackplane = join_broker(options, NoBackplane(), host_id, None, services)
+        self.backplane: BrokerBackplane = join_broker(options, NoBackplane(), host_id, None, services)
         self.services = HubServices(
             door=Door(self._mailbox(), InlineExecutor()),
             call_later=self._call_later,

@@ -76,7 +76,7 @@ class SiblingReceiver:
             self.ask(question, reply)
 
 
-class RedisBackplane:
+class BrokerBackplane:
     """The other machines, and through `inner` the other workers of this one (the Backplane port).
 
     Args:
@@ -344,14 +344,14 @@ def _stream(options: BrokerOptions, channels: Channels, place: Place) -> Stream 
 
 def join_broker(
     options: BrokerOptions, inner: Backplane, host_id: str, siblings: Peers | None, services: BrokerServices
-) -> RedisBackplane:
+) -> BrokerBackplane:
     """The backplane of a hub whose machine, `host_id`, is one of many; `siblings`: None for a worker alone.
 
     Raises:
-        BrokerError: see `RedisBackplane`.
+        BrokerError: see `BrokerBackplane`.
     """
     if siblings is None:
-        return RedisBackplane(options, inner, Place(host_id, 0, lambda: True), services)
+        return BrokerBackplane(options, inner, Place(host_id, 0, lambda: True), services)
     place = Place(
         host_id,
         siblings.index,
@@ -359,6 +359,6 @@ def join_broker(
         lambda: siblings.met,
         siblings.any_unnoticed,
     )
-    backplane = RedisBackplane(options, inner, place, services)
+    backplane = BrokerBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)
     return backplane

@@ -18,7 +18,7 @@ import redis
 from joined_peers import joined
 from python_server.engineio.session_ids import SessionIds
 from python_server.net.loop import Loop
-from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane
+from python_server.socketio.cluster.broker.backplane import BrokerBackplane, BrokerServices
 from python_server.socketio.cluster.broker.leader import Lead, Place
 from python_server.socketio.cluster.broker.messages import AnsweredQuestion
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
@@ -103,7 +103,7 @@ class Machines:
     def __init__(self, workers_count: int, url: str, per_room: bool = False) -> None:
         per_machine = self.workers_per_machine
         self._options = BrokerOptions(url, f"test-{uuid.uuid4().hex}", per_room)
-        self.backplanes: list[RedisBackplane] = []
+        self.backplanes: list[BrokerBackplane] = []
         self.said: list[str] = []
         self.pipes = [
             Pipes(min(per_machine, workers_count - first)) for first in range(0, workers_count, per_machine)
@@ -149,7 +149,7 @@ class Machines:
             lambda: None if world.hub.recovery is None else names.make,
             names.begin_series,
         )
-        backplane = RedisBackplane(
+        backplane = BrokerBackplane(
             self._options,
             inner,
             Place(self.hosts[machine], place, siblings.leader, succeeds=siblings.any_unnoticed),
@@ -179,7 +179,7 @@ class Machines:
             self._pump()
 
     @staticmethod
-    def _unsettled(backplane: RedisBackplane) -> bool:
+    def _unsettled(backplane: BrokerBackplane) -> bool:
         expected = {Lead.LEADING} if backplane._place.leads() else {Lead.IDLE, Lead.LEAVING}
         return not backplane._publisher.closed and backplane._leadership.state not in expected
 

@@ -12,7 +12,7 @@ import pytest
 from python_server.net.loop import Timer
 from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker import leader
-from python_server.socketio.cluster.broker.backplane import BrokerServices, RedisBackplane, join_broker
+from python_server.socketio.cluster.broker.backplane import BrokerBackplane, BrokerServices, join_broker
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
 from python_server.socketio.cluster.broker.foreign_messages import write_command
 from python_server.socketio.cluster.broker.leader import Place, Word
@@ -81,7 +81,7 @@ class Told:
             lambda: None,
         )
         options = BrokerOptions("redis://127.0.0.1:1/0", "channel", per_room)
-        self.backplane = RedisBackplane(options, self.inner, place, services)
+        self.backplane = BrokerBackplane(options, self.inner, place, services)
         self.stopped = False
 
     def _post(self, function: Callable[..., object], *args: object, nbytes: int = 0) -> None:
