@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from python_server.connection.exchange import (
     AnsweredAtOnce,
@@ -33,7 +33,9 @@ from python_server.machines.words import (
     address,
     read,
 )
-from python_server.net.byte_handler import Address, ByteHandler, Source
+from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
+from python_server.net.sendfile import FileSlice
+from python_server.net.transport import Piece
 
 # Something has to come within each span of so long; a caller pings twice as often.
 SILENCE_SECONDS: Final = 10.0
@@ -71,7 +73,7 @@ class AnswerBuffer:
     peer: Address
     local: Address
     cut: Callable[[], None]
-    pieces: list[Any] = field(default_factory=list)
+    pieces: list[Buffer] = field(default_factory=list)
     pauses: int = 0
     receive_max_bytes: int = 0
     outbox: Source | None = None
@@ -84,8 +86,8 @@ class AnswerBuffer:
     def queued_bytes(self) -> int:
         return sum(map(len, self.pieces))
 
-    def write(self, data: Any) -> None:
-        self.pieces.append(data)
+    def write(self, data: Piece) -> None:
+        self.pieces.append(data.read(len(data)) if isinstance(data, FileSlice) else data)
 
     def pause_reading(self, reasons: int, paused: bool) -> None:
         """The body has come whole."""
@@ -188,7 +190,9 @@ class AnsweringLink:
 
     def _serve(self, asked: ForeignRequest, request: Request, handler: RequestHandler) -> None:
         number = asked.number
-        buffer = AnswerBuffer(request.peer, request.local, partial(self._cut, number))  # type: ignore[arg-type]
+        buffer = AnswerBuffer(
+            address(asked.origin.peer), address(asked.origin.local), partial(self._cut, number)
+        )
         done = partial(self._done, number, buffer)
         exchange = Exchange(request, self.services.exchange, buffer, done, _no_upgrade)
         exchange.body_complete = True
