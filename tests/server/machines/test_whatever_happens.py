@@ -32,6 +32,9 @@ class Play:
     def session_of(self, sid: str) -> Any:
         return self.world[sid[:2]].engine.sessions.get(sid)
 
+    def channels_count(self) -> int:
+        return sum(len(machine.acceptor.channels) for machine in self.world.machines.values())
+
     def client(self) -> Client:
         return self.world.connect(self.chance.choice(TAGS))
 
@@ -104,6 +107,7 @@ class Play:
         if self.chance.random() < 0.3:  # it thinks better of it
             self.world.turn(self.chance.randrange(12))
             client.leave()
+            self.world.until(lambda: self.channels_count() == len(self.polls))  # one probe at a time
             return
         assert client.response()[0] == 101
         assert client.messages(1, decoder := frames_decoder()) == ["3probe"]
