@@ -267,6 +267,14 @@ def nodes_of(path: Path) -> list[ast.AST]:
     return list(ast.walk(tree_of(path)))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def trees_that_are_let_go() -> Iterator[None]:
+    """Else each run of the collector in a later test would look at all their nodes."""
+    yield
+    nodes_of.cache_clear()
+    tree_of.cache_clear()
+
+
 def listed_nodes() -> Iterator[tuple[Path, list[ast.AST]]]:
     return ((path, nodes_of(path)) for path in SOURCES)
 

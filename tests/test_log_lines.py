@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from python_server.observe import log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -112,6 +114,14 @@ def functions_by_name() -> dict[str, list[ast.FunctionDef]]:
             if isinstance(node, ast.FunctionDef):
                 found.setdefault(node.name, []).append(node)
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trees_that_are_let_go() -> Iterator[None]:
+    """Else each run of the collector in a later test would look at all their nodes."""
+    yield
+    for kept in (every_line, assignments, functions_by_name, trees):
+        kept.cache_clear()
 
 
 def last_name(expression: ast.expr) -> str:
