@@ -85,6 +85,11 @@ class OwnRabbitMQ:
                 return
         raise AssertionError(f"rabbitmq-server ended before it was ready:\n{''.join(said)}")
 
+    def command(self, *words: str) -> None:
+        """One of rabbitmqctl's."""
+        program = str(SCRIPT.with_name("rabbitmqctl")) if SCRIPT.exists() else outside_tool("rabbitmqctl")
+        subprocess.run([program, *words], env=self._environment, cwd=self._folder, check=True)
+
     def stop(self) -> None:
         """As if its machine had failed: it and all its connections are gone when this returns."""
         self._signal(signal.SIGKILL)

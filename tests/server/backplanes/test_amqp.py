@@ -3,12 +3,15 @@
 It must not know how servers use it.
 """
 
+import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from own_rabbitmq import OwnRabbitMQ
+from page_blocks import PAGES
 from python_server.api.backplane_kit import CHANNEL, QUESTIONS, BackplaneTests
 from python_server.backplanes.amqp import RabbitMQ, open_broker
 from python_server.socketio.cluster.broker.url import BrokerError, read_broker
@@ -73,7 +76,8 @@ class TestRabbitMQ(BackplaneTests):
         """Its queue is kept; only what was on its way is lost."""
         lost, publisher = connect("subscriber"), connect("publisher")
         lost.subscribe([CHANNEL, QUESTIONS])
-        lost._connection.collect()
+        assert [*lost.receive(0.01)] == []
+        lost._connection.transport.sock.shutdown(socket.SHUT_RDWR)
         with pytest.raises(OSError):  # noqa: PT011  # of the socket
             lost.receive(1.0)
         lost.close()
@@ -90,6 +94,31 @@ class TestRabbitMQ(BackplaneTests):
         while (CHANNEL, b"end") not in came:
             came += back.receive(5.0)
         assert b"not wanted any more" not in {payload for _, payload in came}
+
+    def test_a_user_needs_the_rights_that_the_page_names(self, rabbitmq: OwnRabbitMQ) -> None:
+        """And may not do the same on another channel."""
+        (pattern,) = re.findall(r"`(\^\(shop.*\$)`", PAGES["docs/scaling.md"])
+        rabbitmq.command("add_user", "app", "secret")
+        rabbitmq.command("set_permissions", "app", pattern, pattern, pattern)
+        url = rabbitmq.url.replace("guest:guest", "app:secret")
+        client = open_broker(url, "shop", {})
+        subscriber, publisher = client.subscriber(), client.publisher()
+        subscriber.connect()
+        publisher.connect()
+        subscriber.subscribe(["shop", "shop#wsframe", "shop#wsframe#inbox"])
+        subscriber.unsubscribe(["shop#wsframe#inbox"])
+        assert publisher.publish([("shop", b"x"), ("shop#wsframe", b"y")]) == [None, 1]
+        came: list[tuple[str, bytes]] = []
+        while len(came) < 2:
+            came += subscriber.receive(5.0)
+        subscriber.ping()
+        publisher.ping()
+        subscriber.close()
+        publisher.close()
+        link = open_broker(url, "shops", {}).publisher()
+        with pytest.raises(Exception, match="ACCESS_REFUSED"):
+            link.connect()
+        link.close()
 
     def test_a_queue_is_gone_with_its_owner(self, connect: Any, client: RabbitMQ) -> None:
         subscriber, publisher = connect("subscriber"), connect("publisher")
