@@ -221,6 +221,7 @@ class BackplaneTests:
         subscriber, publisher = connect("subscriber"), connect("publisher")
         subscriber.subscribe([CHANNEL, QUESTIONS, f"{QUESTIONS}#inbox"])
         subscriber.unsubscribe([QUESTIONS])
+        subscriber.ping()  # which the broker answers behind it
         assert publisher.publish([(QUESTIONS, b"x")])[0] in (0, None)
         publisher.publish([(f"{QUESTIONS}#inbox", b"last")])
         came = [*subscriber.receive(PATIENCE_SECONDS)]
