@@ -24,7 +24,7 @@ from python_server.socketio.cluster.broker.foreign_messages import (
 )
 from python_server.socketio.cluster.broker.leader import Word
 from python_server.socketio.cluster.broker.resp import Push
-from python_server.socketio.cluster.port import Command, Envelope, QuestionKind
+from python_server.socketio.cluster.port import Command, Envelope
 from python_server.socketio.packet import Codec
 from python_server.socketio.values import JSONValue, RoomName
 
@@ -70,11 +70,15 @@ class Channels:
 
 
 class Asking(Struct):
-    """A question of another worker to all machines; the inbox of the worker `sender` takes the answers."""
+    """A question of another worker to all machines; the inbox of the worker `sender` takes the answers.
+
+    Attributes:
+        kind: a QuestionKind; a later release may have others.
+    """
 
     id: int
     sender: str
-    kind: QuestionKind
+    kind: str
     namespace: str
     data: JSONValue
     timeout_seconds: float | None = None

@@ -14,7 +14,14 @@ from typing import Final, Protocol
 from python_server.net.system import CallLater, TimerLike
 from python_server.socketio.cluster.broker.foreign_messages import write_question
 from python_server.socketio.cluster.broker.messages import AnsweredQuestion, Asking, Channels, write
-from python_server.socketio.cluster.port import Backplane, PeerRequest, Question, QuestionKind, Receiver
+from python_server.socketio.cluster.port import (
+    Backplane,
+    Malformed,
+    PeerRequest,
+    Question,
+    QuestionKind,
+    Receiver,
+)
 from python_server.socketio.cluster.requests import AckHeard, AcksAsked, AcksQuestion, convert, plain
 from python_server.socketio.values import JSONValue
 
@@ -199,7 +206,7 @@ class BrokerRequests:
             if last:
                 half_ended(0)
 
-        question = Question(asking.kind, asking.namespace, asking.data)
+        question = question_of(asking, ended)
         # First: of a worker alone they have ended before it answers itself.
         inner.request(PeerRequest(question, told, others_ended, asking.timeout_seconds))
         receiver.answer(question, reply)
@@ -211,12 +218,25 @@ class BrokerRequests:
         def reply(part: JSONValue, last: bool = True) -> None:
             self.publish(inbox, write(AnsweredQuestion(asking.id, part, last)))
 
-        receiver.answer(Question(asking.kind, asking.namespace, asking.data), reply)
+        def ended(silent_count: int) -> None:
+            self.publish(inbox, write(AnsweredQuestion(asking.id, last=True, silent_count=silent_count)))
+
+        receiver.answer(question_of(asking, ended), reply)
 
     def close(self) -> None:
         """Nobody is waited for any more."""
         for asked in list(self._asked.values()):
             self._expire(asked)
+
+
+def question_of(asking: Asking, ended: Callable[[int], object]) -> Question:
+    """What is asked. Raises Malformed: this release does not know it; `ended` has said that we are silent."""
+    try:
+        kind = QuestionKind(asking.kind)
+    except ValueError:
+        ended(1)
+        raise Malformed(f"a question of an unknown kind: {asking.kind[:32]!r}") from None
+    return Question(kind, asking.namespace, asking.data)
 
 
 def both(ended: Callable[[int], object]) -> Callable[[int], None]:

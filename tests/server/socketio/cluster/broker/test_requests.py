@@ -12,11 +12,13 @@ from python_server.socketio.cluster.broker import requests as broker_requests
 from python_server.socketio.cluster.broker.messages import (
     AnsweredQuestion,
     AskedAlone,
+    Asking,
     ChannelReader,
     Channels,
 )
 from python_server.socketio.cluster.broker.requests import UNKNOWN_COUNT, BrokerRequests, both
 from python_server.socketio.cluster.port import (
+    Envelope,
     Malformed,
     NoBackplane,
     PeerRequest,
@@ -297,3 +299,38 @@ def test_a_broker_that_does_not_tell_how_many_listen(machine: Machine) -> None:
     assert (machine.parts, machine.ended) == ([["a"]], [0])
     machine.advance(5.0)
     assert machine.ended == [0, 0], "nobody is known to be missing"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_question_that_only_a_later_release_knows_is_ended_and_refused(alone: bool) -> None:
+    """Its asker does not wait for machines that cannot answer."""
+    here, there = Machine("here"), Machine("there")
+    here.ask()
+    here.reached(1)
+    number = next(iter(here.requests._asked))
+    asking = Asking(number, here.requests.name, "weather", "/", None)
+    answer: Any = there.requests.answer_alone if alone else there.requests.answer
+    asked = (asking, Clients()) if alone else (asking, "there", Clients(), Siblings())
+    with pytest.raises(Malformed, match="unknown kind: 'weather'"):
+        answer(*asked)
+    for channel, payload, _ in there.published:
+        here.hear(*here.reader.read([(channel, payload)], 0))  # type: ignore[arg-type]
+    assert (here.parts, here.ended) == ([], [1])
+
+
+def test_fields_of_a_later_release_are_passed_over() -> None:
+    there = Machine("there")
+    asking = {"id": 1, "sender": "here.0", "kind": "members", "namespace": "/", "data": "red", "weather": 1}
+    answered = {"id": 1, "part": ["a"], "weather": [2]}
+    emit = {"method": "emit", "event": "news", "data": [], "host_id": "here.0", "weather": {"a": 3}}
+    channels = there.channels
+    came = there.reader.read(
+        [
+            (channels.questions, json.dumps(asking).encode()),
+            (channels.inbox, json.dumps(answered).encode()),
+            (channels.shared, json.dumps(emit).encode()),
+        ],
+        0,
+    )
+    assert came[:2] == [Asking(1, "here.0", "members", "/", "red"), AnsweredQuestion(1, ["a"])]
+    assert isinstance(came[2], Envelope)
