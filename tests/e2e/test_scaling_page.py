@@ -143,10 +143,23 @@ def test_a_session_is_found_by_its_id(balancer: Balancer, machines: Start, balan
         assert "Session ID unknown" not in server.log
 
 
-def test_machines_pass_on_what_is_dealt_out_in_turn(machines: Start, balanced: Balanced) -> None:
+def haproxy_in_turn(folder: Path, mark: str, machines: list[Any]) -> Any:
+    """As the page says: the block above without two of its lines."""
+    lines = documented("text", "balance roundrobin", machines).splitlines(keepends=True)
+    block = "".join(line for line in lines if "use-server" not in line)
+    return HAProxy(folder, lambda address: block.replace("bind :80", f"bind {address}"))
+
+
+@pytest.mark.parametrize(
+    "balancer", [nginx, pytest.param(haproxy_in_turn, marks=pytest.mark.extended)], ids=["nginx", "haproxy"]
+)
+def test_machines_pass_on_what_is_dealt_out_in_turn(
+    balancer: Balancer, machines: Start, balanced: Balanced
+) -> None:
     linked = ("--cluster-listen", "127.0.0.1:{1}", "--cluster-secret", "of all machines")
     servers = machines("--workers", "2", *linked)
-    sids = say_to_all(balanced(nginx, "machines_in_turn", servers), [POLLING, UPGRADING, WEBSOCKET] * 2)
+    url = balanced(balancer, "machines_in_turn", servers)
+    sids = say_to_all(url, [POLLING, UPGRADING, WEBSOCKET] * 2)
     assert len({sid.partition(".")[0] for sid in sids}) == 2
     for server in servers:
         assert "Session ID unknown" not in server.log
