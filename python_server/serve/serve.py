@@ -255,7 +255,8 @@ def _tell_started(
     count = settings.workers_count
     workers = "1 worker" if count == 1 else f"{count} workers, each"
     threads = f"{settings.wsgi_threads_count} threads for requests, {settings.event_threads_count} for events"
-    facts = ", ".join([f"{SOFTWARE} ({IMPLEMENTATION} codec)", f"{workers} with {threads}", *what])
+    others = [] if settings.cluster.listen is None else [f"other machines at {settings.cluster.listen}"]
+    facts = ", ".join([f"{SOFTWARE} ({IMPLEMENTATION} codec)", f"{workers} with {threads}", *what, *others])
     log.say(f"{facts}: listening on {', '.join(urls)} (process {os.getpid()}; stop with Ctrl+C)")
     systemd.notify(systemd.READY)
     if started is not None:
