@@ -156,6 +156,9 @@ class Run:
             if fault != "end":
                 await self._do(fault)
             await self._spoken(self.talk.quota, f"the events after the {fault}")
+        await self._fall_silent()
+
+    async def _fall_silent(self) -> None:
         self.talk.talking = False
         await self._until(lambda: not self._waits(), "the last acknowledgements")
         self._settle()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
 import redis
 from network_spaces import NETWORKS, SITE_ADDRESS, Spaces, space_of
 
@@ -34,7 +35,6 @@ EDGE_SECONDS = 0.1  # of a cut: what is on its way then counts for neither side
 TICK_SECONDS, START_SECONDS = 0.02, 600.0
 SERVES = re.compile(r"worker \d+ \(process (\d+)\) serves")
 JOINED, AGAIN = "joined the broker", "is there again"
-TOLD = re.compile(rb'\["told",\s*\[(\d+),\s*"([^"]+)",\s*(\d+),')
 READ_COUNT = 1000
 LOG_FORMAT = "log_format passed '$msec $request_time $status $request_method $request_uri $upstream_addr';\n"
 UPSTREAM = re.compile(rf"{re.escape(NETWORKS['front'])}\.(\d+):{PORT}")
@@ -113,6 +113,7 @@ class Site:
         self.killed_pids: set[int] = set()
         self.faults: Counter[str] = Counter()
         self._cuts: list[tuple[float, float]] = []
+        self._passed: list[Passed] = []
 
     # Its life
 
@@ -245,6 +246,11 @@ class Site:
             if each.status in (200, 101)
         )
 
+    def roles(self, number: int, since: float, until: float) -> tuple[int, int]:
+        """Requests of that time that a machine passed on, and that others passed on to it."""
+        during = [each for each in self._passed if since < each.ended_at < until and each.status in (200, 101)]
+        return sum(each.relay == number for each in during), sum(each.home == number for each in during)
+
     def met_by_cuts(self) -> tuple[int, int]:
         """Requests for another machine that began in a cut: all, and those that were answered within it."""
         met = answered = 0
@@ -266,10 +272,11 @@ class Site:
             after = b"-"
             while entries := connection.xrange(stream, after, count=READ_COUNT):
                 for _, fields in entries:
-                    for pid, room, place in TOLD.findall(fields.get(b"data", b"")):
-                        if int(pid) in pids:
-                            places = found[int(pid)]
-                            places[room.decode()] = max(int(place), places.get(room.decode(), 0))
+                    message = orjson.loads(fields[b"data"])
+                    if message.get("event") == "told":
+                        pid, room, place, *_ = message["data"][0]
+                        if pid in pids:
+                            found[pid][room] = max(place, found[pid].get(room, 0))
                 after = b"(" + entries[-1][0]
         return found
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ OFFICIAL_WAYS = ("polling", "upgrade") * 4
 RETRIES_COUNT = 1_000_000
 ROOM = "of all"
 REPORT = HERE.parents[1] / "build" / "delivery" / "machines.json"
-KINDS = ("poll", "post", "WebSocket")
 INTERRUPTED = 1
 
 
@@ -51,6 +51,10 @@ class MachinesRun(Run):
 
     def __init__(self, spaces: Spaces, events: int, rounds: int, seed: int) -> None:
         self._spaces = spaces
+        self._returns: list[tuple[str, int, int]] = []  # what had come back when a fault began
+        self._spans: list[tuple[str, int, float, float]] = []  # a machine's fault, and the time before it
+        self._quiet_since = time.time()
+        self._written: dict[int, dict[str, int]] = {}
         super().__init__(events, 0, faults_of(rounds), seed)
 
     def _prepare(self) -> None:
@@ -61,8 +65,28 @@ class MachinesRun(Run):
         self.server = Site(self._spaces)
         self.official = KeepingClients(len(LIGHT_WAYS), ROOM, self.talk, OFFICIAL_WAYS, RETRIES_COUNT)
 
+    async def _story(self) -> None:
+        await self._until(lambda: not self._waits(), "the connections")
+        self.talk.talking = True
+        share = self._events // (len(self._faults) + 1)
+        for fault in self._faults:
+            self._quiet_since = time.time()
+            said, begun = self.checker.counts["said"], self._acknowledged()
+            self.talk.quota = said + share // 2
+            await self._spoken(begun + share // 2, f"the events before the {fault}")
+            self.talk.quota = said + share  # during the fault
+            await self._do(fault)
+            await self._scatter(fault)
+        self.talk.quota = max(self._events, self.checker.counts["said"] + share)
+        await self._spoken(self._events, "the events after all faults")
+        self._note("end")
+        await self._fall_silent()
+
     async def _do(self, fault: str) -> None:
+        self._note(fault)
         what, *words = fault.split()
+        if words:
+            self._spans.append((what, int(words[0]), self._quiet_since, time.time()))
         if what == "redis":
             await self.server.restart_redis()
         elif what == "drain":
@@ -73,15 +97,37 @@ class MachinesRun(Run):
         else:
             await self.server.cut(int(words[0]), *words[1].split(","))
 
+    async def _scatter(self, fault: str) -> None:
+        """So that each machine has clients of its own and passes on for others when the next fault comes."""
+        await self._until(lambda: self.official.are_connected, f"the return of all after the {fault}")
+        self._note(f"new turns after the {fault}")
+        returns = self._returns_of_officials()
+        self.official.scatter()
+        await self._until(
+            lambda: all(now > before for now, before in zip(self._returns_of_officials(), returns, strict=True)),
+            "new turns",
+        )
+
+    def _returns_of_officials(self) -> list[int]:
+        listeners = self.checker.listeners
+        return [listeners[name].recoveries + listeners[name].beginnings for name in self.official.names]
+
     def _settle(self) -> None:
         """What a killed process had not written to Redis is lost with it; what is kept is held against what was said."""
-        for pid, places in self.server.in_the_stream(self.server.killed_pids).items():
+        self._written = self.server.in_the_stream(self.server.killed_pids)
+        for pid, places in self._written.items():
             self.checker.lost_with(pid, places)
         findings = self.official.findings
         for name, last in self.official.kept.items():
             if (numbers := self.server.kept(name)) != [*range(1, last + 1)]:
                 wrong = next((pair for pair in enumerate(numbers, 1) if pair[0] != pair[1]), None)
                 findings.append(f"client {name}: {last} acknowledged, {len(numbers)} kept, first wrong: {wrong}")
+
+    def _note(self, what: str) -> None:
+        listeners = self.checker.listeners
+        self._returns.append(
+            (what, sum(each.recoveries for each in listeners), sum(each.beginnings for each in listeners))
+        )
 
     def _needed(self, status: int | None) -> dict[str, Any]:
         counts, listeners, site = self.checker.counts, self.checker.listeners, self.server
@@ -96,18 +142,23 @@ class MachinesRun(Run):
         return {
             **{
                 f"{kind} at machine {relay} for machine {home}": passed[f"{kind} at machine {relay} for machine {home}"]
-                for kind in KINDS
+                for kind in ("poll", "post")
                 for relay, home in ((1, 2), (2, 1))
+            },
+            "a WebSocket for another machine": any(what.startswith("WebSocket") for what in passed),
+            **{
+                f"passing on by machine {number} and to it before its {what}": all(site.roles(number, *span))
+                for what, number, *span in self._spans
             },
             **{f"a recovery by {way}": sum(each.recoveries for each in by_way[way]) for way in by_way},
             "each fault": sum(site.faults.values()) == len(self._faults),
-            "a client that was told to begin anew": any(each.beginnings > 1 for each in listeners),
             "an event at each client": min(each.heard_count for each in listeners),
             "a number kept of each client": min(self.official.kept.values()),
             "a number that was sent again": self.talk.counts["resent"],
             f"{self._events} events acknowledged": counts["acknowledged"] >= self._events,
             "a request that met a cut": met,
             "a cut that let nothing pass": not answered,
+            "an event in the stream of each killed process": self._written and all(self._written.values()),
             "a process of each machine that told something": told & one and told & other,
             "a machine for each process that told something": told <= one | other,
             "another process for each worker": not one & other,
@@ -121,7 +172,7 @@ class MachinesRun(Run):
         }
 
     def report(self) -> dict[str, Any]:
-        listeners = self.checker.listeners
+        listeners, site = self.checker.listeners, self.server
         ways = [*LIGHT_WAYS, *(f"official {way}" for way in OFFICIAL_WAYS)]
         met, answered = self.server.met_by_cuts()
         return {
@@ -134,6 +185,14 @@ class MachinesRun(Run):
                 for way in dict.fromkeys(ways)
             },
             **{f"passed on: {what}": count for what, count in sorted(self.server.passed().items())},
+            **{
+                f"recovered and anew, from the {what} on": [later[1] - recovered, later[2] - anew]
+                for (what, recovered, anew), later in zip(self._returns, self._returns[1:], strict=False)
+            },
+            **{
+                f"passed on by machine {number}, and to it, before its {what} ({turn})": site.roles(number, *span)
+                for turn, (what, number, *span) in enumerate(self._spans, 1)
+            },
             "requests that met a cut": met,
             "of these answered within it": answered,
             "numbers": self.official.findings,

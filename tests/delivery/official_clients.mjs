@@ -47,6 +47,10 @@ const orders = {
       else tell("kept", name, number, isNew);
     });
   },
+  /** Its connection ends, and it comes back, wherever it is sent then. */
+  again(name) {
+    clients.get(name).socket.io.engine.close();
+  },
   cut(name) {
     tell("cut", name, clients.get(name).proxy.cut());
   },

@@ -116,6 +116,15 @@ class KeepingClients(OfficialClients):
                 self._unacknowledged[name] = self.kept[name] + 1
                 self._order("keep", name, self._unacknowledged[name])
 
+    @property
+    def are_connected(self) -> bool:
+        return len(self._connected) == len(self.names)
+
+    def scatter(self) -> None:
+        """All come anew, each to the machine whose turn it is."""
+        for name in self.names:
+            self._order("again", name)
+
     def _kept(self, name: int, number: int, is_new: bool) -> None:
         if self._unacknowledged.pop(name, None) != number:
             self.findings.append(f"client {name}: {number} is acknowledged out of order")
