@@ -1,9 +1,10 @@
-"""A network of the test's own: namespaces of the system for a site and for machines, joined by virtual Ethernet.
+"""A network of the test's own: namespaces for a site and for machines, joined by virtual Ethernet.
 
 It must not know what runs there. Needs root and iproute2; all of it is removed, whatever has happened.
 
     site: a bridge `front` (10.77.0.254/24) and a bridge `links` without an address
-    machine N: `front` (10.77.0.N/24) and `links` (10.78.0.N/24), whose other ends are `front-N` and `links-N` of the site
+    machine N: `front` (10.77.0.N/24) and `links` (10.78.0.N/24); their other ends in the site are `front-N`
+        and `links-N`, ports of the bridges
 """
 
 import os
@@ -32,7 +33,20 @@ def missing_network() -> str:
     trial = f"trial-{os.getpid()}"
     made = subprocess.run(["ip", "netns", "add", trial], capture_output=True, text=True, check=False)
     if made.returncode == 0:
-        names = ("link", "add", "trial-a", "netns", trial, "type", "veth", "peer", "name", "trial-b", "netns", trial)
+        names = (
+            "link",
+            "add",
+            "trial-a",
+            "netns",
+            trial,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "trial-b",
+            "netns",
+            trial,
+        )
         made = subprocess.run(["ip", *names], capture_output=True, text=True, check=False)
         ip("netns", "del", trial)
     return f"network namespaces cannot be made here: {made.stderr.strip()}" if made.returncode else ""
@@ -65,7 +79,20 @@ class Spaces:
             ip("-n", self.site, "link", "set", network, "up")
             for number, space in self.machines.items():
                 far = f"{network}-{number}"
-                ip("link", "add", network, "netns", space, "type", "veth", "peer", "name", far, "netns", self.site)
+                ip(
+                    "link",
+                    "add",
+                    network,
+                    "netns",
+                    space,
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    far,
+                    "netns",
+                    self.site,
+                )
                 ip("-n", space, "address", "add", f"{prefix}.{number}/24", "dev", network)
                 ip("-n", space, "link", "set", network, "up")
                 ip("-n", self.site, "link", "set", far, "up")

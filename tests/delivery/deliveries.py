@@ -115,7 +115,7 @@ class Run:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Who takes part: the light clients by their ways, the official ones behind them; nothing starts yet."""
+        """Who takes part: light clients by their ways, official ones behind them; nothing starts yet."""
         self._ways = [WAYS[name // ROOMS_COUNT % len(WAYS)] for name in range(LIGHT_COUNT + 1)]
         rooms = [f"room {number % ROOMS_COUNT}" for number in range(LIGHT_COUNT)] + [OFFICIAL_ROOM] * (
             1 + len(WAYS)
@@ -298,8 +298,7 @@ def finished(run: Run, path: Path) -> bool:
                 if not isinstance(value, list)
                 else "\n".join([f"{name}:", *map(str, value)])
             )
-        if run.problems or run.checker.suspects:
-            path.with_suffix(".log").write_text(run.server.log)
+        path.with_suffix(".log").write_text(run.server.log)
     return bool(run.problems or run.checker.findings)
 
 

@@ -12,14 +12,15 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 import redis
-from network_spaces import NETWORKS, SITE_ADDRESS, Spaces, space_of
 
 from asked_workers import alive
+from network_spaces import NETWORKS, SITE_ADDRESS, Spaces, space_of
 from outside_tools import outside_tool
 from own_nginx import Nginx
 from page_blocks import blocks_of
@@ -74,7 +75,16 @@ class Machine:
             "cluster-secret": SECRET,
             "control-socket": "none",
         }
-        command = ["ip", "netns", "exec", self._space, sys.executable, "-m", "python_server", "machines_app:app"]
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            self._space,
+            sys.executable,
+            "-m",
+            "python_server",
+            "machines_app:app",
+        ]
         command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
         environment = {"BROKER": broker, "STORE": f"redis://{SITE_ADDRESS}:{REDIS_PORT}/1"}
         self.program = RunningProgram(
@@ -124,14 +134,24 @@ class Site:
         self._redis = self._start_redis()
         await self._until(lambda: "Ready to accept" in self._redis.log, "Redis")
         self.machines = [Machine(number, space) for number, space in self._spaces.machines.items()]
-        for machine in self.machines:
-            await self._until(lambda: machine.is_serving, f"machine {machine.number}")
+        await self._until(
+            lambda: not [each for each in self.machines if not each.is_serving], "both machines"
+        )
         nginx = await asyncio.to_thread(Nginx, Path(self._folder.name) / "nginx", self._blocks)
         self._programs.append(nginx)
         return f"http://127.0.0.1:{nginx.port}"
 
     def _start_redis(self) -> RunningProgram:
-        kept = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir", f"{self._folder.name}/redis")
+        kept = (
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+            "--dir",
+            f"{self._folder.name}/redis",
+        )
         place = ("--bind", SITE_ADDRESS, "--port", str(REDIS_PORT), "--protected-mode", "no")
         self._programs.append(
             RunningProgram([outside_tool("redis-server"), *place, *kept], Path(self._folder.name))
@@ -142,7 +162,9 @@ class Site:
         """The page's, with the addresses of the machines, and a log of which machine got what."""
         (block,) = (each for each in blocks_of("docs/scaling.md", "nginx") if "machines_in_turn" in each)
         for machine in self.machines:
-            block = block.replace(f"10.0.0.{machine.number}:8000", f"{NETWORKS['front']}.{machine.number}:{PORT}")
+            block = block.replace(
+                f"10.0.0.{machine.number}:8000", f"{NETWORKS['front']}.{machine.number}:{PORT}"
+            )
         logged = f"listen 127.0.0.1:{port};\n    access_log {self._access_log} passed;"
         return LOG_FORMAT + block.replace("listen 80;", logged)
 
@@ -183,9 +205,14 @@ class Site:
         await asyncio.to_thread(self._redis.kill)
         self._redis = self._start_redis()
         self._programs.insert(0, self._programs.pop())
-        for machine, count in zip(self.machines, counts, strict=True):
-            await self._until(lambda: machine.log.count(AGAIN) > count, "the broker's return")
+        logs = zip(self.machines, counts, strict=True)
+        for seen in [partial(self._says_again, machine, count) for machine, count in logs]:
+            await self._until(seen, "the broker's return")
         self.faults["Redis restarted"] += 1
+
+    @staticmethod
+    def _says_again(machine: Machine, count: int) -> bool:
+        return machine.log.count(AGAIN) > count
 
     async def drain(self, number: int) -> None:
         """SIGTERM to the supervisor, until all has ended; then it starts again."""
@@ -234,7 +261,11 @@ class Site:
             relays, home = UPSTREAM.findall(" ".join(upstreams)), HOME.search(uri)
             if not relays or home is None or relays[-1] == home[1]:
                 continue
-            kind = "WebSocket" if "transport=websocket" in uri else {"GET": "poll", "POST": "post"}.get(method, method)
+            kind = (
+                "WebSocket"
+                if "transport=websocket" in uri
+                else {"GET": "poll", "POST": "post"}.get(method, method)
+            )
             began = float(ended) - float(seconds)
             yield Passed(int(relays[-1]), int(home[1]), kind, int(status), began, float(ended))
 
@@ -248,7 +279,9 @@ class Site:
 
     def roles(self, number: int, since: float, until: float) -> tuple[int, int]:
         """Requests of that time that a machine passed on, and that others passed on to it."""
-        during = [each for each in self._passed if since < each.ended_at < until and each.status in (200, 101)]
+        during = [
+            each for each in self._passed if since < each.ended_at < until and each.status in (200, 101)
+        ]
         return sum(each.relay == number for each in during), sum(each.home == number for each in during)
 
     def met_by_cuts(self) -> tuple[int, int]:

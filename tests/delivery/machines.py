@@ -104,7 +104,9 @@ class MachinesRun(Run):
         returns = self._returns_of_officials()
         self.official.scatter()
         await self._until(
-            lambda: all(now > before for now, before in zip(self._returns_of_officials(), returns, strict=True)),
+            lambda: all(
+                now > before for now, before in zip(self._returns_of_officials(), returns, strict=True)
+            ),
             "new turns",
         )
 
@@ -113,7 +115,7 @@ class MachinesRun(Run):
         return [listeners[name].recoveries + listeners[name].beginnings for name in self.official.names]
 
     def _settle(self) -> None:
-        """What a killed process had not written to Redis is lost with it; what is kept is held against what was said."""
+        """What a killed process had not written is lost with it; what is kept is what was said, in order."""
         self._written = self.server.in_the_stream(self.server.killed_pids)
         for pid, places in self._written.items():
             self.checker.lost_with(pid, places)
@@ -121,7 +123,9 @@ class MachinesRun(Run):
         for name, last in self.official.kept.items():
             if (numbers := self.server.kept(name)) != [*range(1, last + 1)]:
                 wrong = next((pair for pair in enumerate(numbers, 1) if pair[0] != pair[1]), None)
-                findings.append(f"client {name}: {last} acknowledged, {len(numbers)} kept, first wrong: {wrong}")
+                findings.append(
+                    f"client {name}: {last} acknowledged, {len(numbers)} kept, first wrong: {wrong}"
+                )
 
     def _note(self, what: str) -> None:
         listeners = self.checker.listeners
@@ -133,7 +137,11 @@ class MachinesRun(Run):
         counts, listeners, site = self.checker.counts, self.checker.listeners, self.server
         passed = site.passed()
         by_way = {
-            way: [listeners[name] for name, each in zip(self.official.names, OFFICIAL_WAYS, strict=True) if each == way]
+            way: [
+                listeners[name]
+                for name, each in zip(self.official.names, OFFICIAL_WAYS, strict=True)
+                if each == way
+            ]
             for way in set(OFFICIAL_WAYS)
         }
         met, answered = site.met_by_cuts()
@@ -141,14 +149,18 @@ class MachinesRun(Run):
         told = self.checker.processes
         return {
             **{
-                f"{kind} at machine {relay} for machine {home}": passed[f"{kind} at machine {relay} for machine {home}"]
+                f"{kind} at machine {relay} for machine {home}": passed[
+                    f"{kind} at machine {relay} for machine {home}"
+                ]
                 for kind in ("poll", "post")
                 for relay, home in ((1, 2), (2, 1))
             },
             "a WebSocket for another machine": any(what.startswith("WebSocket") for what in passed),
             **{
-                f"passing on by machine {number} and to it before its {what}": all(site.roles(number, *span))
-                for what, number, *span in self._spans
+                f"passing on by machine {number} and to it before its {what} ({turn})": all(
+                    site.roles(number, *span)
+                )
+                for turn, (what, number, *span) in enumerate(self._spans, 1)
             },
             **{f"a recovery by {way}": sum(each.recoveries for each in by_way[way]) for way in by_way},
             "each fault": sum(site.faults.values()) == len(self._faults),
@@ -190,7 +202,9 @@ class MachinesRun(Run):
                 for (what, recovered, anew), later in zip(self._returns, self._returns[1:], strict=False)
             },
             **{
-                f"passed on by machine {number}, and to it, before its {what} ({turn})": site.roles(number, *span)
+                f"passed on by machine {number}, and to it, before its {what} ({turn})": site.roles(
+                    number, *span
+                )
                 for turn, (what, number, *span) in enumerate(self._spans, 1)
             },
             "requests that met a cut": met,
