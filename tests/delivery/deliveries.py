@@ -201,8 +201,12 @@ class Run:
     def _waits(self) -> bool:
         return self.official.waits or any(client.waits for client in self.clients)
 
+    def _look(self) -> None:
+        """In each tick: may all go on at full speed?"""
+
     async def _tick(self) -> None:
         while True:
+            self._look()
             for each in (*self.clients, self.official):
                 each.tick()
             await asyncio.sleep(TICK_SECONDS)

@@ -140,6 +140,21 @@ class Checker:
                 self.counts["lost with a killed process"] += last - kept.get(stream[1], 0)
                 self._acknowledged[stream] = kept.get(stream[1], 0)
 
+    def most_behind(self) -> int:
+        """How many events the slowest listener lacks of those that others have heard."""
+        newest: dict[Stream, int] = {}
+        for listener in self.listeners:
+            for stream, heard in listener.streams.items():
+                newest[stream] = max(heard.place, newest.get(stream, 0))
+        return max(
+            sum(
+                newest[stream] - heard.place
+                for stream, heard in listener.streams.items()
+                if heard.beginnings == listener.beginnings
+            )
+            for listener in self.listeners
+        )
+
     @property
     def processes(self) -> set[int]:
         """Those that have told anything."""

@@ -285,17 +285,15 @@ class Site:
         return sum(each.relay == number for each in during), sum(each.home == number for each in during)
 
     def met_by_cuts(self) -> tuple[int, int]:
-        """Requests for another machine that began in a cut: all, and those that were answered within it."""
-        met = answered = 0
+        """Requests for another machine that waited until a cut was over, and those that passed within it."""
+        waited = passed = 0
         for begun, ended in self._cuts:
-            during = [
-                each
-                for each in self._passed
-                if begun + EDGE_SECONDS < each.began_at < ended - EDGE_SECONDS and each.kind != "WebSocket"
-            ]
-            met += len(during)
-            answered += sum(each.status == 200 and each.ended_at < ended - EDGE_SECONDS for each in during)
-        return met, answered
+            first, last = begun + EDGE_SECONDS, ended - EDGE_SECONDS
+            for each in self._passed:
+                if each.kind != "WebSocket" and each.began_at < last:
+                    waited += each.ended_at > last
+                    passed += each.began_at > first and each.ended_at < last and each.status == 200
+        return waited, passed
 
     def in_the_stream(self, pids: set[int]) -> dict[int, dict[str, int]]:
         """Of each of these processes: the last place of each room that Redis has."""

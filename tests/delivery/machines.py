@@ -28,6 +28,8 @@ MACHINES_COUNT = 2
 LIGHT_WAYS = ["polling", "polling", "upgrade", "upgrade"]
 OFFICIAL_WAYS = ("polling", "upgrade") * 4
 RETRIES_COUNT = 1_000_000
+# Events on the way to the slowest client: it begins anew if there are too many more (SENT_MAX_COUNT).
+BEHIND_MAX_COUNT = 200
 ROOM = "of all"
 REPORT = HERE.parents[1] / "build" / "delivery" / "machines.json"
 INTERRUPTED = 1
@@ -64,6 +66,9 @@ class MachinesRun(Run):
         self.talk = Talk(self.checker)
         self.server = Site(self._spaces)
         self.official = KeepingClients(len(LIGHT_WAYS), ROOM, self.talk, OFFICIAL_WAYS, RETRIES_COUNT)
+
+    def _look(self) -> None:
+        self.talk.holds = self.checker.most_behind() > BEHIND_MAX_COUNT
 
     async def _story(self) -> None:
         await self._until(lambda: not self._waits(), "the connections")
@@ -144,7 +149,7 @@ class MachinesRun(Run):
             ]
             for way in set(OFFICIAL_WAYS)
         }
-        met, answered = site.met_by_cuts()
+        waited, leaked = site.met_by_cuts()
         one, other = (machine.pids for machine in site.machines) if site.machines else (set(), set())
         told = self.checker.processes
         return {
@@ -168,8 +173,8 @@ class MachinesRun(Run):
             "a number kept of each client": min(self.official.kept.values()),
             "a number that was sent again": self.talk.counts["resent"],
             f"{self._events} events acknowledged": counts["acknowledged"] >= self._events,
-            "a request that met a cut": met,
-            "a cut that let nothing pass": not answered,
+            "a request that waited for the end of a cut": waited,
+            "a cut that let nothing pass": not leaked,
             "an event in the stream of each killed process": self._written and all(self._written.values()),
             "a process of each machine that told something": told & one and told & other,
             "a machine for each process that told something": told <= one | other,
@@ -186,7 +191,7 @@ class MachinesRun(Run):
     def report(self) -> dict[str, Any]:
         listeners, site = self.checker.listeners, self.server
         ways = [*LIGHT_WAYS, *(f"official {way}" for way in OFFICIAL_WAYS)]
-        met, answered = self.server.met_by_cuts()
+        waited, leaked = site.met_by_cuts()
         return {
             **super().report(),
             **{
@@ -196,7 +201,7 @@ class MachinesRun(Run):
                 ]
                 for way in dict.fromkeys(ways)
             },
-            **{f"passed on: {what}": count for what, count in sorted(self.server.passed().items())},
+            **{f"passed on: {what}": count for what, count in sorted(site.passed().items())},
             **{
                 f"recovered and anew, from the {what} on": [later[1] - recovered, later[2] - anew]
                 for (what, recovered, anew), later in zip(self._returns, self._returns[1:], strict=False)
@@ -207,8 +212,8 @@ class MachinesRun(Run):
                 )
                 for turn, (what, number, *span) in enumerate(self._spans, 1)
             },
-            "requests that met a cut": met,
-            "of these answered within it": answered,
+            "requests that waited for the end of a cut": waited,
+            "requests that passed within it": leaked,
             "numbers": self.official.findings,
         }
 

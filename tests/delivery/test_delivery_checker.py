@@ -133,6 +133,18 @@ def test_what_a_killed_process_had_told_nobody_outside_is_not_owed() -> None:
     assert checker.processes == {7}
 
 
+def test_how_far_the_slowest_listener_is_behind() -> None:
+    checker = Checker([{"room"}, {"room"}])
+    for listener in (SPEAKER, LISTENER):
+        checker.returned(listener, False)
+    for place in range(1, 6):
+        checker.heard(SPEAKER, 7, "room", place, SPEAKER, checker.said(SPEAKER))
+    checker.heard(LISTENER, 7, "room", 1, SPEAKER, 1)
+    assert checker.most_behind() == 4
+    checker.returned(LISTENER, False)
+    assert checker.most_behind() == 0
+
+
 def test_what_a_killed_process_had_told_outside_is_owed() -> None:
     checker = told(4)
     hear(checker, 1, 2)

@@ -94,7 +94,7 @@ def test_a_run_that_did_nothing_has_failed() -> None:
         "there was not a WebSocket for another machine",
         "there was not a number kept of each client",
         "there was not a number in its place",
-        "there was not a request that met a cut",
+        "there was not a request that waited for the end of a cut",
         "there was not a network of its own for each machine",
         "there was not an exit with status 0",
     } <= set(run.problems)
