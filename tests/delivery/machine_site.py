@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -123,7 +123,11 @@ class Site:
         self.killed_pids: set[int] = set()
         self.faults: Counter[str] = Counter()
         self._cuts: list[tuple[float, float]] = []
-        self._passed: list[Passed] = []
+        self.passed_on: list[Passed] = []  # requests, as far as nginx's log is read
+        self.requests_count = 0
+        self.answered: Counter[int] = Counter()  # requests with status 200, by machine
+        self._nginx: Nginx | None = None
+        self._log_position = 0
 
     # Its life
 
@@ -137,9 +141,9 @@ class Site:
         await self._until(
             lambda: not [each for each in self.machines if not each.is_serving], "both machines"
         )
-        nginx = await asyncio.to_thread(Nginx, Path(self._folder.name) / "nginx", self._blocks)
-        self._programs.append(nginx)
-        return f"http://127.0.0.1:{nginx.port}"
+        self._nginx = await asyncio.to_thread(Nginx, Path(self._folder.name) / "nginx", self._blocks)
+        self._programs.append(self._nginx)
+        return f"http://127.0.0.1:{self._nginx.port}"
 
     def _start_redis(self) -> RunningProgram:
         kept = (
@@ -178,7 +182,10 @@ class Site:
 
     @property
     def log(self) -> str:
-        return "".join(f"--- machine {machine.number} ---\n{machine.log}" for machine in self.machines)
+        parts = [(f"machine {machine.number}", machine.log) for machine in self.machines]
+        if self._nginx is not None:
+            parts.append(("nginx", self._nginx.log))
+        return "".join(f"--- {name} ---\n{log}" for name, log in parts)
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         begun = time.monotonic()
@@ -190,7 +197,7 @@ class Site:
     def stop(self) -> int | None:
         """0: all machines have ended in order."""
         statuses = [machine.program.stop() for machine in self.machines]
-        self._passed = [*self._read_passed()]
+        self.look()
         for program in reversed(self._programs):
             program.stop(signal.SIGTERM)
         self._folder.cleanup()
@@ -253,43 +260,50 @@ class Site:
 
     # What has been
 
-    def _read_passed(self) -> Iterator[Passed]:
+    def look(self) -> None:
+        """Read on in nginx's log."""
         if not self._access_log.exists():
             return
-        for line in self._access_log.read_text().splitlines():
-            ended, seconds, status, method, uri, *upstreams = line.split(maxsplit=5)
-            relays, home = UPSTREAM.findall(" ".join(upstreams)), HOME.search(uri)
-            if not relays or home is None or relays[-1] == home[1]:
-                continue
-            kind = (
-                "WebSocket"
-                if "transport=websocket" in uri
-                else {"GET": "poll", "POST": "post"}.get(method, method)
-            )
-            began = float(ended) - float(seconds)
-            yield Passed(int(relays[-1]), int(home[1]), kind, int(status), began, float(ended))
+        with self._access_log.open() as log:
+            log.seek(self._log_position)
+            text = log.read()
+        whole = text[: text.rfind("\n") + 1]
+        self._log_position += len(whole.encode())
+        for line in whole.splitlines():
+            self.requests_count += 1
+            self._note(*line.split(maxsplit=5))
+
+    def _note(self, ended: str, seconds: str, status: str, method: str, uri: str, upstreams: str) -> None:
+        relays, home = UPSTREAM.findall(upstreams), HOME.search(uri)
+        if relays and status == "200":
+            self.answered[int(relays[-1])] += 1
+        if not relays or home is None or relays[-1] == home[1]:
+            return
+        kind = {"GET": "poll", "POST": "post"}.get(method, method)
+        if "transport=websocket" in uri:
+            kind = "WebSocket"
+        began = float(ended) - float(seconds)
+        self.passed_on.append(Passed(int(relays[-1]), int(home[1]), kind, int(status), began, float(ended)))
 
     def passed(self) -> Counter[str]:
         """How many requests of which kind were answered by way of which machine for which."""
         return Counter(
             f"{each.kind} at machine {each.relay} for machine {each.home}"
-            for each in self._passed
+            for each in self.passed_on
             if each.status in (200, 101)
         )
 
-    def roles(self, number: int, since: float, until: float) -> tuple[int, int]:
-        """Requests of that time that a machine passed on, and that others passed on to it."""
-        during = [
-            each for each in self._passed if since < each.ended_at < until and each.status in (200, 101)
-        ]
-        return sum(each.relay == number for each in during), sum(each.home == number for each in during)
+    def roles(self, number: int, first: int, last: int | None = None) -> tuple[int, int]:
+        """Of the requests passed on from one to another: those by that machine, and those to it."""
+        answered = [each for each in self.passed_on[first:last] if each.status in (200, 101)]
+        return sum(each.relay == number for each in answered), sum(each.home == number for each in answered)
 
     def met_by_cuts(self) -> tuple[int, int]:
         """Requests for another machine that waited until a cut was over, and those that passed within it."""
         waited = passed = 0
         for begun, ended in self._cuts:
             first, last = begun + EDGE_SECONDS, ended - EDGE_SECONDS
-            for each in self._passed:
+            for each in self.passed_on:
                 if each.kind != "WebSocket" and each.began_at < last:
                     waited += each.ended_at > last
                     passed += each.began_at > first and each.ended_at < last and each.status == 200

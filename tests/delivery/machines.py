@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ OFFICIAL_WAYS = ("polling", "upgrade") * 4
 RETRIES_COUNT = 1_000_000
 # Events on the way to the slowest client: it begins anew if there are too many more (SENT_MAX_COUNT).
 BEHIND_MAX_COUNT = 200
+TRIES_COUNT = 200  # requests after which all come anew, if a machine has not passed on and been passed to
 ROOM = "of all"
 REPORT = HERE.parents[1] / "build" / "delivery" / "machines.json"
 INTERRUPTED = 1
@@ -54,8 +55,9 @@ class MachinesRun(Run):
     def __init__(self, spaces: Spaces, events: int, rounds: int, seed: int) -> None:
         self._spaces = spaces
         self._returns: list[tuple[str, int, int]] = []  # what had come back when a fault began
-        self._spans: list[tuple[str, int, float, float]] = []  # a machine's fault, and the time before it
-        self._quiet_since = time.time()
+        # A machine's fault, and what was passed on since the one before it.
+        self._spans: list[tuple[str, int, int, int]] = []
+        self._since = 0
         self._written: dict[int, dict[str, int]] = {}
         super().__init__(events, 0, faults_of(rounds), seed)
 
@@ -75,11 +77,12 @@ class MachinesRun(Run):
         self.talk.talking = True
         share = self._events // (len(self._faults) + 1)
         for fault in self._faults:
-            self._quiet_since = time.time()
+            self._since = len(self.server.passed_on)
             said, begun = self.checker.counts["said"], self._acknowledged()
             self.talk.quota = said + share // 2
             await self._spoken(begun + share // 2, f"the events before the {fault}")
-            self.talk.quota = said + share  # during the fault
+            await self._play_both_roles(fault)
+            self.talk.quota = max(said, self.checker.counts["said"] - share // 2) + share  # during the fault
             await self._do(fault)
             await self._scatter(fault)
         self.talk.quota = max(self._events, self.checker.counts["said"] + share)
@@ -91,7 +94,7 @@ class MachinesRun(Run):
         self._note(fault)
         what, *words = fault.split()
         if words:
-            self._spans.append((what, int(words[0]), self._quiet_since, time.time()))
+            self._spans.append((what, int(words[0]), self._since, len(self.server.passed_on)))
         if what == "redis":
             await self.server.restart_redis()
         elif what == "drain":
@@ -102,8 +105,37 @@ class MachinesRun(Run):
         else:
             await self.server.cut(int(words[0]), *words[1].split(","))
 
+    async def _play_both_roles(self, fault: str) -> None:
+        """Until the machine of the fault has passed on, and others to it; if it does not, all come anew."""
+        site, number = self.server, fault.split()[1:2]
+        if not number:
+            return
+        site.look()
+        while not all(site.roles(int(number[0]), self._since)):
+            last = site.requests_count + TRIES_COUNT
+
+            def is_seen(last: int = last) -> bool:
+                site.look()
+                return site.requests_count >= last or all(site.roles(int(number[0]), self._since))
+
+            await self._until(is_seen, f"both roles before the {fault}")
+            if not all(site.roles(int(number[0]), self._since)):
+                await self._scatter(f"wrong turns before the {fault}")
+
     async def _scatter(self, fault: str) -> None:
-        """So that each machine has clients of its own and passes on for others when the next fault comes."""
+        """So that each machine has clients of its own and passes on for others when the next fault comes.
+
+        nginx sends nothing to a machine that was away for ten seconds more: until it does.
+        """
+        site = self.server
+        site.look()
+        answered = Counter(site.answered)
+
+        def all_answer() -> bool:
+            site.look()
+            return all(site.answered[each.number] > answered[each.number] for each in site.machines)
+
+        await self._until(all_answer, f"an answer of each machine after the {fault}")
         await self._until(lambda: self.official.are_connected, f"the return of all after the {fault}")
         self._note(f"new turns after the {fault}")
         returns = self._returns_of_officials()
