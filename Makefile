@@ -32,7 +32,7 @@ BENCH ?=
 RECORDS ?=
 
 .PHONY: FORCE help serve test test-all test-python test-32-bit lint bandit audit constraints rows docs picture client optional-tools
-.PHONY: fuzz simulate large faults soak delivery delivery-compare strict sanitize valgrind coverage coverage-mirror mutation
+.PHONY: fuzz simulate large faults soak delivery delivery-machines delivery-compare strict sanitize valgrind coverage coverage-mirror mutation
 .PHONY: wheel release-check bare bench bench-pages bench-profiles clean
 
 help:
@@ -56,6 +56,7 @@ help:
 	@echo "make soak    two machines under good and bad traffic, workers killed, Redis restarted: MINUTES=$(MINUTES)"
 	@echo "             (SOAK='--seed 7': the same traffic again; SOAK='--plant loss': a fault that it has to find)"
 	@echo "make delivery   a million numbered events each way while connections are cut and workers end (DELIVERY='--events 10000')"
+	@echo "make delivery-machines   the same at two machines in network namespaces, as root: Redis, machines and links fail"
 	@echo "make delivery-compare   how many broadcasts arrive through a deploy and cuts, here and at other servers"
 	@echo "make strict  the suite once per mode of the interpreter (MODES='switch dev optimised malloc', TESTS=... for a part)"
 	@echo "make sanitize   the codec's tests and the server's on it with a build under AddressSanitizer and UBSan (FRAMES=...)"
@@ -132,6 +133,9 @@ soak: $(VENV)/test-installed optional-npm
 
 delivery: $(VENV)/test-installed optional-npm
 	$(BIN)/python tests/delivery/deliveries.py $(DELIVERY)
+
+delivery-machines: $(VENV)/test-installed optional-npm optional-tools
+	$(BIN)/python tests/delivery/machines.py $(DELIVERY)
 
 delivery-compare: $(VENV)/test-installed optional-npm
 	$(BIN)/python tests/delivery/compare.py $(DELIVERY)

@@ -62,6 +62,10 @@ class Server:
         return self.program.log if self.program is not None else ""
 
     @property
+    def is_alive(self) -> bool:
+        return self.program is not None and self.program.is_alive
+
+    @property
     def _pids(self) -> list[int]:
         """Of every worker that has ever served."""
         return [int(pid) for pid in SERVES.findall(self.log)]
@@ -107,6 +111,15 @@ class Run:
     def __init__(self, events: int, cuts: int, faults: list[str], seed: int) -> None:
         self._events, self._cuts, self._faults, self._random = events, cuts, faults, Random(seed)
         self.seed = seed
+        self.clients: list[LightClient] = []
+        self.problems: list[str] = []
+        self.seconds = 0.0
+        self._begun = time.monotonic()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Who takes part: light clients by their ways, official ones behind them; nothing starts yet."""
+        self._ways = [WAYS[name // ROOMS_COUNT % len(WAYS)] for name in range(LIGHT_COUNT + 1)]
         rooms = [f"room {number % ROOMS_COUNT}" for number in range(LIGHT_COUNT)] + [OFFICIAL_ROOM] * (
             1 + len(WAYS)
         )
@@ -114,16 +127,11 @@ class Run:
         self.checker = Checker([{room, "everybody"} for room in rooms])
         self.talk = Talk(self.checker)
         self.server = Server()
-        self.clients: list[LightClient] = []
         self.official = OfficialClients(LIGHT_COUNT + 1, OFFICIAL_ROOM, self.talk)
-        self.problems: list[str] = []
-        self.seconds = 0.0
-        self._begun = time.monotonic()
 
     async def go(self) -> None:
         url = await self.server.start()
-        for name in range(LIGHT_COUNT + 1):
-            way = WAYS[name // ROOMS_COUNT % len(WAYS)]
+        for name, way in enumerate(self._ways):
             own = Random(self._random.random())
             self.clients.append(LightClient(name, way, self._rooms[name], url, self.talk, own))
         async with asyncio.TaskGroup() as lives:
@@ -148,13 +156,25 @@ class Run:
             await self._spoken(
                 self._events * (2 * step + 1) // (2 * steps_count), f"the events before the {fault}"
             )
-            if fault == "roll":
-                await self.server.roll()
-            elif fault == "kill":
-                await self.server.kill(self._random, self.checker.died)
+            if fault != "end":
+                await self._do(fault)
             await self._spoken(self.talk.quota, f"the events after the {fault}")
+        await self._fall_silent()
+
+    async def _fall_silent(self) -> None:
         self.talk.talking = False
+        await self._until(lambda: not self._waits(), "the last acknowledgements")
+        self._settle()
         await self._until(lambda: not self._waits() and not self.checker.waits(), "the last events")
+
+    async def _do(self, fault: str) -> None:
+        if fault == "roll":
+            await self.server.roll()
+        elif fault == "kill":
+            await self.server.kill(self._random, self.checker.died)
+
+    def _settle(self) -> None:
+        """Nothing is said any more: what cannot be owed is found out."""
 
     async def _spoken(self, count: int, what: str) -> None:
         await self._until(lambda: self._acknowledged() >= count, what)
@@ -164,8 +184,7 @@ class Run:
         heard, since = -1, time.monotonic()
         while not condition():
             await asyncio.sleep(TICK_SECONDS)
-            assert self.server.program is not None
-            if not self.server.program.is_alive:
+            if not self.server.is_alive:
                 raise AssertionError(f"the server has ended:\n{self.server.log}")
             now = sum(each.heard_count for each in self.checker.listeners)
             if now != heard:
@@ -184,8 +203,12 @@ class Run:
     def _waits(self) -> bool:
         return self.official.waits or any(client.waits for client in self.clients)
 
+    def _look(self) -> None:
+        """In each tick: may all go on at full speed?"""
+
     async def _tick(self) -> None:
         while True:
+            self._look()
             for each in (*self.clients, self.official):
                 each.tick()
             await asyncio.sleep(TICK_SECONDS)
@@ -206,10 +229,16 @@ class Run:
         """The server ends; whatever has not happened in this run is a problem, and so is what was found."""
         if self.seconds:  # else what is on its way is no loss
             self.checker.finish()
-        status = self.server.stop()
+        needed = self._needed(self.server.stop())
+        self.problems += [f"there was not {what}" for what, count in needed.items() if not count]
+        if self.checker.disordered:
+            self.problems.append("events were heard twice or out of order")
+
+    def _needed(self, status: int | None) -> dict[str, Any]:
+        """What must have been, and whether it was; `status` is that of the server's exit."""
         counts, listeners = self.checker.counts, self.checker.listeners
         official = [listeners[name] for name in self.official.names]
-        needed = {
+        return {
             **{f"cut: {how}": self.talk.counts[f"cut: {how}"] for how in (*CUTS, "official client")},
             "a recovery": sum(each.recoveries for each in listeners),
             "a recovery of an official client": sum(each.recoveries for each in official),
@@ -220,21 +249,11 @@ class Run:
             "a client that was told to begin anew": any(each.beginnings > 1 for each in listeners),
             "an exit with status 0": status == 0,
             "a log without traceback": self.server.log and TRACEBACK not in self.server.log,
+            # An answer that took so long shows a worker that a returning client did not wait for.
+            "a worker's death before a client began anew": not counts["anew without a death"]
+            or self.talk.longest_wait_seconds >= FETCH_SECONDS
+            or any(each in self.server.log for each in (STANDS_STILL, KILLED)),
         }
-        self.problems += [f"there was not {what}" for what, count in needed.items() if not count]
-        # An answer that took so long shows a worker that a returning client did not wait for.
-        overdue = self.talk.longest_wait_seconds >= FETCH_SECONDS
-        if (
-            counts["anew without a death"]
-            and not overdue
-            and not any(each in self.server.log for each in (STANDS_STILL, KILLED))
-        ):
-            self.problems.append(
-                f"{counts['anew without a death']} clients began anew, and no worker had died"
-            )
-
-        if self.checker.disordered:
-            self.problems.append("events were heard twice or out of order")
 
     def _heard_by(self, way: str) -> Iterator[int]:
         return (self.checker.listeners[each.name].heard_count for each in self.clients if each.way == way)
@@ -266,6 +285,31 @@ class Run:
         }
 
 
+def finished(run: Run, path: Path) -> bool:
+    """Was anything found in the run? It is done, ended and reported, whatever happens."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        asyncio.run(run.go())
+    except KeyboardInterrupt:
+        run.problems.append("interrupted")
+    except BaseException as error:
+        run.problems.append(repr(error))
+        raise
+    finally:
+        run.end()
+        report = run.report()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report, indent=2) + "\n")
+        for name, value in report.items():
+            print(
+                f"{name}: {value}"
+                if not isinstance(value, list)
+                else "\n".join([f"{name}:", *map(str, value)])
+            )
+        path.with_suffix(".log").write_text(run.server.log)
+    return bool(run.problems or run.checker.findings)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -285,28 +329,7 @@ def main() -> int:
     faults = ["roll"] * rolls
     faults.insert(rolls // 2, "kill")
     run = Run(options.events, options.cuts or max(60, options.events // 250), faults, options.seed)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        asyncio.run(run.go())
-    except KeyboardInterrupt:
-        run.problems.append("interrupted")
-    except BaseException as error:
-        run.problems.append(repr(error))
-        raise
-    finally:
-        run.end()
-        report = run.report()
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        options.report.write_text(json.dumps(report, indent=2) + "\n")
-        for name, value in report.items():
-            print(
-                f"{name}: {value}"
-                if not isinstance(value, list)
-                else "\n".join([f"{name}:", *map(str, value)])
-            )
-        if run.problems or run.checker.suspects:
-            options.report.with_suffix(".server.log").write_text(run.server.log)
-    return bool(run.problems or run.checker.findings)
+    return finished(run, options.report)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ EVERYBODY = "everybody"
 EVERYBODY_EACH = 50  # of a speaker's events, one in so many goes to everybody
 
 app = flask.Flask(__name__)
-socketio = SocketIO(app, connection_state_recovery=True)
+socketio = SocketIO(app, connection_state_recovery=True, message_queue=os.environ.get("BROKER"))
 telling = threading.Lock()
 places: Counter[str] = Counter()
 

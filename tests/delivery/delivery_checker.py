@@ -40,7 +40,7 @@ class Listener:
     recoveries: int = 0
     heard_count: int = 0
     streams: dict[Stream, Heard] = field(default_factory=dict)
-    latest: dict[int, int] = field(default_factory=dict)  # number of each speaker
+    latest: dict[tuple[int, int], int] = field(default_factory=dict)  # number of each speaker (and process)
 
 
 @dataclass(slots=True)
@@ -58,9 +58,12 @@ class Checker:
 
     Args:
         rooms: of each listener.
+        across_machines: the speakers wander between machines, so the order of their events is that of each
+            process: another machine's are heard when they have been read, one's own at once.
     """
 
-    def __init__(self, rooms: list[set[str]]) -> None:
+    def __init__(self, rooms: list[set[str]], across_machines: bool = False) -> None:
+        self._across_machines = across_machines
         self.findings: list[str] = []
         self.disordered: list[str] = []
         self.suspects: set[int] = set()  # the clients of findings
@@ -103,9 +106,10 @@ class Checker:
         if place > last.place + 1:
             self._missed(listener, last, stream, range(last.place + 1, place))
         listener.streams[stream] = Heard(place, listener.beginnings)
-        before = listener.latest.get(speaker, 0)
+        teller = (speaker, process if self._across_machines else 0)
+        before = listener.latest.get(teller, 0)
         if number > before:
-            listener.latest[speaker] = number
+            listener.latest[teller] = number
         elif self._is_told[speaker][number : number + 1] == ACKNOWLEDGED:
             what = f"heard {number} of speaker {speaker}, from {stream}, after {before}"
             self._find(name, what, self.disordered)
@@ -126,11 +130,39 @@ class Checker:
             listener.began_at = self._now
         listener.returned_at = self._now
 
-    def died(self, process: int) -> None:
-        """A worker is killed now: clients may begin anew, and what it has told last, nobody else may have."""
+    def died(self, process: int | None = None) -> None:
+        """A worker is killed now: clients may begin anew; what that process has told last, nobody else may have."""
         self._now += 1
         self._died_at = self._now
-        self._dead.add(process)
+        if process is not None:
+            self._dead.add(process)
+
+    def lost_with(self, process: int, kept: dict[str, int]) -> None:
+        """A process was killed, and what it had told is owed up to these places of its rooms only."""
+        for stream, last in self._acknowledged.items():
+            if stream[0] == process and last > kept.get(stream[1], 0):
+                self.counts["lost with a killed process"] += last - kept.get(stream[1], 0)
+                self._acknowledged[stream] = kept.get(stream[1], 0)
+
+    def most_behind(self) -> int:
+        """How many events the slowest listener lacks of those that others have heard."""
+        newest: dict[Stream, int] = {}
+        for listener in self.listeners:
+            for stream, heard in listener.streams.items():
+                newest[stream] = max(heard.place, newest.get(stream, 0))
+        return max(
+            sum(
+                newest[stream] - heard.place
+                for stream, heard in listener.streams.items()
+                if heard.beginnings == listener.beginnings
+            )
+            for listener in self.listeners
+        )
+
+    @property
+    def processes(self) -> set[int]:
+        """Those that have told anything."""
+        return {process for process, _ in self._names}
 
     def waits(self) -> bool:
         """Has any listener not yet heard all that it should of what was acknowledged?"""

@@ -27,11 +27,16 @@ PACKETS = "\x1e"
 
 @dataclass(slots=True)
 class Talk:
-    """What all clients are to say: at full speed up to the quota, then slowly, as long as they talk."""
+    """What all clients are to say: at full speed up to the quota, then slowly, as long as they talk.
+
+    Attributes:
+        holds: slowly for now, whatever the quota.
+    """
 
     checker: Checker
     quota: int = 0
     talking: bool = False
+    holds: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     longest_wait_seconds: float = 0.0  # for an acknowledgement, or a recovery
 
@@ -40,7 +45,7 @@ class Talk:
 
     @property
     def hurries(self) -> bool:
-        return self.checker.counts["said"] < self.quota
+        return not self.holds and self.checker.counts["said"] < self.quota
 
 
 class LightClient:

@@ -24,20 +24,27 @@ def missing() -> str:
 
 
 class OfficialClients:
-    """One client for each of WAYS, in one process; each says one event after the other."""
+    """One client for each of `ways`, in one process; each says one event after the other.
 
-    def __init__(self, first: int, room: str, talk: Talk) -> None:
-        self._first, self._room, self._talk = first, room, talk
-        self.names = range(first, first + len(WAYS))
+    Args:
+        first: the name of the first. retries: how often a client sends again what is not acknowledged.
+    """
+
+    def __init__(
+        self, first: int, room: str, talk: Talk, ways: tuple[str, ...] = WAYS, retries: int = 0
+    ) -> None:
+        self._first, self._room, self._talk, self._ways = first, room, talk, ways
+        self._retries = retries
+        self.names = range(first, first + len(ways))
         self._process: asyncio.subprocess.Process | None = None
         self._connected: set[int] = set()
         self._unacknowledged: dict[int, int] = {}
 
     async def live(self, url: str) -> None:
         """Until they are told to leave; an end before it is an error."""
-        words = ("node", HERE / "official_clients.mjs", PACKAGES, url, str(self._first), self._room, *WAYS)
+        words = (PACKAGES, url, str(self._first), self._room, str(self._retries), *self._ways)
         process = self._process = await asyncio.create_subprocess_exec(
-            *words, stdin=PIPE, stdout=PIPE, limit=LINE_MAX_BYTES
+            "node", HERE / "official_clients.mjs", *words, stdin=PIPE, stdout=PIPE, limit=LINE_MAX_BYTES
         )
         assert process.stdout is not None
         try:
@@ -93,3 +100,41 @@ class OfficialClients:
     @property
     def waits(self) -> bool:
         return bool(self._unacknowledged) or len(self._connected) < len(self.names)
+
+
+class KeepingClients(OfficialClients):
+    """Clients that number events of their own, and send each again until the server has acknowledged it."""
+
+    def __init__(self, first: int, room: str, talk: Talk, ways: tuple[str, ...], retries: int) -> None:
+        super().__init__(first, room, talk, ways, retries)
+        self.kept = dict.fromkeys(self.names, 0)  # the last acknowledged number of each
+        self.findings: list[str] = []
+
+    def tick(self) -> None:
+        if self._talk.talking:
+            for name in self.kept.keys() - self._unacknowledged.keys():
+                self._unacknowledged[name] = self.kept[name] + 1
+                self._order("keep", name, self._unacknowledged[name])
+
+    @property
+    def are_connected(self) -> bool:
+        return len(self._connected) == len(self.names)
+
+    def scatter(self) -> None:
+        """All come anew, each to the machine whose turn it is."""
+        for name in self.names:
+            self._order("again", name)
+
+    def _kept(self, name: int, number: int, is_new: bool) -> None:
+        if self._unacknowledged.pop(name, None) != number:
+            self.findings.append(f"client {name}: {number} is acknowledged out of order")
+        self.kept[name] = number
+        self._talk.counts["kept"] += 1
+        self._talk.counts["kept, and had come before"] += not is_new
+
+    def _discarded(self, name: int, number: int, error: str) -> None:
+        self._unacknowledged.pop(name, None)
+        self.findings.append(f"client {name} has discarded {number}: {error}")
+
+    def _resent(self, name: int, number: int) -> None:
+        self._talk.counts["resent"] += 1

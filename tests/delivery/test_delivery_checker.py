@@ -131,3 +131,50 @@ def test_an_event_that_nobody_said_or_that_changed_is_found() -> None:
     checker.heard(LISTENER, 7, "room", 5, SPEAKER, 9)
     assert "client 0 said 9: place 1 of (7, 'room'), which is (0, 1) as well" in checker.findings[0]
     assert "client 0 never said 9" in checker.findings[1]
+
+
+def test_what_a_killed_process_had_told_nobody_outside_is_not_owed() -> None:
+    checker = told(4)
+    hear(checker, 1, 2)
+    checker.lost_with(7, {"room": 2})
+    assert not checker.waits()
+    checker.finish()
+    assert checker.findings == []
+    assert checker.counts["lost with a killed process"] == 2
+    assert checker.processes == {7}
+
+
+def test_how_far_the_slowest_listener_is_behind() -> None:
+    checker = Checker([{"room"}, {"room"}])
+    for listener in (SPEAKER, LISTENER):
+        checker.returned(listener, False)
+    for place in range(1, 6):
+        checker.heard(SPEAKER, 7, "room", place, SPEAKER, checker.said(SPEAKER))
+    checker.heard(LISTENER, 7, "room", 1, SPEAKER, 1)
+    assert checker.most_behind() == 4
+    checker.returned(LISTENER, False)
+    assert checker.most_behind() == 0
+
+
+def test_what_a_killed_process_had_told_outside_is_owed() -> None:
+    checker = told(4)
+    hear(checker, 1, 2)
+    checker.lost_with(7, {"room": 3})
+    checker.lost_with(8, {})
+    assert checker.waits()
+    checker.finish()
+    assert checker.findings == ["client 1 missed places 3 to 3 of (7, 'room') and was not told"]
+
+
+@pytest.mark.parametrize("across_machines", [False, True])
+def test_the_order_of_a_speaker_that_moves(across_machines: bool) -> None:
+    """Within a machine it is the speaker's, between machines that of each process."""
+    checker = Checker([set(), {"room"}], across_machines)
+    for process, place in ((7, 1), (8, 1), (8, 2)):
+        checker.acknowledged(SPEAKER, checker.said(SPEAKER), process, "room", place)
+    checker.heard(LISTENER, 8, "room", 1, SPEAKER, 2)
+    checker.heard(LISTENER, 7, "room", 1, SPEAKER, 1)
+    assert bool(checker.disordered) is not across_machines
+    checker.heard(LISTENER, 8, "room", 2, SPEAKER, 3)
+    checker.heard(LISTENER, 8, "room", 2, SPEAKER, 3)
+    assert len(checker.disordered) == 2 - across_machines
