@@ -131,7 +131,7 @@ class Checker:
         listener.returned_at = self._now
 
     def died(self, process: int | None = None) -> None:
-        """A worker is killed now: clients may begin anew; what that process has told last, nobody else may have."""
+        """A worker is killed now: clients may begin anew, and what it told last may be nowhere."""
         self._now += 1
         self._died_at = self._now
         if process is not None:
