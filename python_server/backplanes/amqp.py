@@ -161,20 +161,35 @@ class RabbitMQPublisher(_Link):
     def _refused(self, number: int, multiple: bool) -> None:
         self._is_refused = True
 
-    def publish(self, messages: Sequence[tuple[str, bytes]]) -> list[int | None]:
-        for name, payload in messages:
-            exchange, key = self._names.exchange_and_key(name)
-            # As kombu writes text, which KombuManager gives it.
-            message = self._channel.prepare_message(
-                payload, content_type="text/plain", content_encoding="utf-8", properties={"delivery_mode": 1}
-            )
-            self._number += 1
-            self._unconfirmed.add(self._number)
-            self._channel.basic_publish(message, exchange, key)
+    def _send(self, payload: bytes, exchange: str, key: str) -> None:
+        # As kombu writes text, which KombuManager gives it.
+        message = self._channel.prepare_message(
+            payload, content_type="text/plain", content_encoding="utf-8", properties={"delivery_mode": 1}
+        )
+        self._number += 1
+        self._unconfirmed.add(self._number)
+        self._channel.basic_publish(message, exchange, key)
+
+    def _wait_confirmed(self) -> None:
         while self._unconfirmed:
             self._connection.drain_events(timeout=PATIENCE_SECONDS)
             if self._is_refused:
                 raise ConnectionError("the broker has refused a message")
+
+    def ping(self) -> None:
+        """By messages that nobody reads: short of memory or disk, RabbitMQ answers all else.
+
+        Also the first message of a connection, and none after it: https://www.rabbitmq.com/docs/alarms
+        """
+        self._connection.heartbeat_tick()
+        for _ in range(2):
+            self._send(b"", self._names.others, "")
+            self._wait_confirmed()
+
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> list[int | None]:
+        for name, payload in messages:
+            self._send(payload, *self._names.exchange_and_key(name))
+        self._wait_confirmed()
         asked = any(name == self._names.questions for name, _ in messages)
         readers_count = self._names.declare_counted(self._channel) if asked else 0
         return [readers_count if name == self._names.questions else None for name, _ in messages]

@@ -5,7 +5,9 @@ It must not know how servers use it.
 
 import re
 import socket
+from collections import deque
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from own_rabbitmq import OwnRabbitMQ
 from page_blocks import PAGES
 from python_server.api.backplane_kit import CHANNEL, QUESTIONS, BackplaneTests
+from python_server.backplanes import amqp
 from python_server.backplanes.amqp import RabbitMQ, open_broker
 from python_server.socketio.cluster.broker.url import BrokerError, read_broker
 
@@ -147,6 +150,34 @@ class TestRabbitMQ(BackplaneTests):
         assert came == [("slow", b"meanwhile"), ("slow", b"end")]
         back.close()
         publisher.close()
+
+    def test_a_broker_without_memory_answers_no_publisher(
+        self, rabbitmq: OwnRabbitMQ, client: RabbitMQ, connect: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So what is to be published waits for it, and is not given to one connection after the other."""
+        publisher, subscriber = connect("publisher"), connect("subscriber")
+        subscriber.subscribe([CHANNEL])
+        publisher.ping()
+        monkeypatch.setattr(amqp, "PATIENCE_SECONDS", 0.5)
+        rabbitmq.command("set_vm_memory_high_watermark", "0.00001")
+        try:
+            publishes = (publisher.publish([(CHANNEL, b"x")]) for _ in count())
+            with pytest.raises(TimeoutError):
+                deque(publishes, maxlen=0)
+            again = connect("publisher")
+            with pytest.raises(TimeoutError):
+                again.ping()
+            subscriber.ping()  # who only reads is served
+        finally:
+            rabbitmq.command("set_vm_memory_high_watermark", "0.4")
+        monkeypatch.undo()
+        after = connect("publisher")
+        after.ping()
+        assert after.publish([(CHANNEL, b"after")]) == [None]
+        came = []
+        while (CHANNEL, b"after") not in came:
+            came += subscriber.receive(5.0)
+        assert b"" not in {payload for _, payload in came}
 
     def test_nothing_is_kept_of_a_channel_that_was_given_up(self, connect: Any) -> None:
         """Of a server whose rooms have channels of their own, clients may make the names."""
