@@ -248,7 +248,12 @@ def broker_way(options: BrokerOptions, timeout_seconds: float) -> Way[BrokerConn
 
     def connect() -> BrokerConnection:
         connection = make()
-        connection.connect()  # one of a sentinel's does not ask it for the master when it connects by itself
+        try:
+            # One of a sentinel's does not ask it for the master when it connects by itself.
+            connection.connect()
+        except BaseException:
+            connection.disconnect()  # it may be half there
+            raise
         return connection
 
     def publish(connection: BrokerConnection, message: bytes) -> None:

@@ -8,8 +8,8 @@ https://www.rabbitmq.com/docs/amqp-0-9-1-reference, https://www.rabbitmq.com/doc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -26,7 +26,9 @@ QUEUE_ARGUMENTS: Final = {"x-expires": 300_000}
 # AMQP's bound of a routing key, and of a name that others are made of.
 KEY_MAX_BYTES: Final = 255
 CHANNEL_MAX_BYTES: Final = 180
+# Of one receive: a message may have 16 MiB, and the broker sends as fast as it is read.
 BATCH_MAX_COUNT: Final = 256
+BATCH_MAX_BYTES: Final = 256 * 1024
 # Of a URL's query, as kombu calls them, and what the connection calls them.
 TLS_FILES: Final = {"ssl_ca_certs": "ca_certs", "ssl_certfile": "certfile", "ssl_keyfile": "keyfile"}
 
@@ -74,12 +76,15 @@ class RabbitMQ:
         # The same queue after a connection was lost: what has come meanwhile is still there.
         self._queue = f"python-socketio.{uuid()}"
         self._bound: set[str] = set()
+        self._subscribers_count = 0
 
     def publisher(self) -> RabbitMQPublisher:
         return RabbitMQPublisher(self._connection.clone(), self._names)
 
     def subscriber(self) -> RabbitMQSubscriber:
-        return RabbitMQSubscriber(self._connection.clone(), self._names, self._queue, self._bound)
+        self._subscribers_count += 1
+        queue = self._queue, self._bound, self._subscribers_count
+        return RabbitMQSubscriber(self._connection.clone(), self._names, *queue)
 
 
 class Names:
@@ -156,35 +161,75 @@ class RabbitMQPublisher(_Link):
     def _refused(self, number: int, multiple: bool) -> None:
         self._is_refused = True
 
-    def publish(self, messages: Sequence[tuple[str, bytes]]) -> list[int | None]:
-        for name, payload in messages:
-            exchange, key = self._names.exchange_and_key(name)
-            # As kombu writes text, which KombuManager gives it.
-            message = self._channel.prepare_message(
-                payload, content_type="text/plain", content_encoding="utf-8", properties={"delivery_mode": 1}
-            )
-            self._number += 1
-            self._unconfirmed.add(self._number)
-            self._channel.basic_publish(message, exchange, key)
+    def _send(self, payload: bytes, exchange: str, key: str) -> None:
+        # As kombu writes text, which KombuManager gives it.
+        message = self._channel.prepare_message(
+            payload, content_type="text/plain", content_encoding="utf-8", properties={"delivery_mode": 1}
+        )
+        self._number += 1
+        self._unconfirmed.add(self._number)
+        self._channel.basic_publish(message, exchange, key)
+
+    def _wait_confirmed(self) -> None:
         while self._unconfirmed:
             self._connection.drain_events(timeout=PATIENCE_SECONDS)
             if self._is_refused:
                 raise ConnectionError("the broker has refused a message")
+
+    def ping(self) -> None:
+        """By messages that nobody reads: short of memory or disk, RabbitMQ answers all else.
+
+        Also the first message of a connection, and none after it: https://www.rabbitmq.com/docs/alarms
+        """
+        self._connection.heartbeat_tick()
+        for _ in range(2):
+            self._send(b"", self._names.others, "")
+            self._wait_confirmed()
+
+    def publish(self, messages: Sequence[tuple[str, bytes]]) -> list[int | None]:
+        for name, payload in messages:
+            self._send(payload, *self._names.exchange_and_key(name))
+        self._wait_confirmed()
         asked = any(name == self._names.questions for name, _ in messages)
         readers_count = self._names.declare_counted(self._channel) if asked else 0
         return [readers_count if name == self._names.questions else None for name, _ in messages]
 
 
 class RabbitMQSubscriber(_Link):
-    def __init__(self, made: Any, names: Names, queue: str, bound: set[str]) -> None:
+    """Reads a queue.
+
+    Args:
+        bound: channels that are bound to it. priority: higher than of the one before, which the broker may
+            take for alive until its heartbeat fails: the two would share what comes.
+    """
+
+    def __init__(self, made: Any, names: Names, queue: str, bound: set[str], priority: int) -> None:
         super().__init__(made, names)
         self._queue = queue
         self._bound = bound
+        self._priority = priority
         self._channels: dict[str, str] = {}  # by routing key
         self._came: list[tuple[str, bytes]] = []
+        self._came_bytes = 0
+        self._fault: Exception | None = None
         self._reads_questions = self._consumes = self._is_whole = False
 
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """For the broker: where that raises the connection is lost, and the queue is kept."""
+        self._is_whole = False
+        yield
+        self._is_whole = True
+
+    def ping(self) -> None:
+        with self._waiting():
+            super().ping()
+
     def subscribe(self, channels: Sequence[str]) -> None:
+        with self._waiting():
+            self._subscribe(channels)
+
+    def _subscribe(self, channels: Sequence[str]) -> None:
         if not self._consumes:
             self._channel.queue_declare(
                 self._queue, durable=False, auto_delete=False, arguments=QUEUE_ARGUMENTS
@@ -196,8 +241,10 @@ class RabbitMQSubscriber(_Link):
         stale = set() if self._consumes else self._bound.difference(channels)
         self._bound.update(channels)
         if not self._consumes:
-            self.unsubscribe([*stale])
-            self._channel.basic_consume(self._queue, no_ack=True, callback=self._hear)
+            self._unsubscribe([*stale])
+            self._channel.basic_consume(
+                self._queue, no_ack=True, callback=self._hear, arguments={"x-priority": self._priority}
+            )
             self._consumes = True
         if self._names.questions in channels and not self._reads_questions:
             self._names.declare_counted(self._channel)
@@ -207,6 +254,10 @@ class RabbitMQSubscriber(_Link):
             self._reads_questions = True
 
     def unsubscribe(self, channels: Sequence[str]) -> None:
+        with self._waiting():
+            self._unsubscribe(channels)
+
+    def _unsubscribe(self, channels: Sequence[str]) -> None:
         if self._names.questions in channels and self._reads_questions:
             self._channel.basic_cancel(self._queue)
             self._reads_questions = False
@@ -214,24 +265,33 @@ class RabbitMQSubscriber(_Link):
             exchange, key = self._names.exchange_and_key(name)
             self._channel.queue_unbind(self._queue, exchange, key)
             self._bound.discard(name)
+            self._channels.pop(key, None)
 
     def _hear(self, message: Any) -> None:
         key = message.delivery_info["routing_key"]
         shared = message.delivery_info["exchange"] == self._names.shared
         body = message.body
         payload = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body)
+        self._came_bytes += len(payload)
         self._came.append((self._names.shared if shared else self._channels.get(key, key), payload))
 
     def receive(self, timeout_seconds: float) -> list[tuple[str, bytes]]:
-        self._is_whole = False
-        self._connection.heartbeat_tick()
-        with suppress(TimeoutError):
-            if not self._came:
-                self._connection.drain_events(timeout=timeout_seconds)
-            while len(self._came) < BATCH_MAX_COUNT:
-                self._connection.drain_events(timeout=0)
-        came, self._came = self._came, []
-        self._is_whole = True
+        with self._waiting():
+            if self._fault is not None:
+                raise self._fault
+            self._connection.heartbeat_tick()
+            try:
+                if not self._came:
+                    self._connection.drain_events(timeout=timeout_seconds)
+                while len(self._came) < BATCH_MAX_COUNT and self._came_bytes < BATCH_MAX_BYTES:
+                    self._connection.drain_events(timeout=0)
+            except TimeoutError:
+                pass
+            except Exception as error:
+                if not self._came:
+                    raise
+                self._fault = error  # the broker has forgotten what has come: it is given first
+        came, self._came, self._came_bytes = self._came, [], 0
         return came
 
     def close(self) -> None:

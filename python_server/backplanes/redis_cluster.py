@@ -18,7 +18,9 @@ from redis.exceptions import MovedError, ResponseError
 
 # Of any answer; the library has no bound.
 PATIENCE_SECONDS: Final = 5.0
+# Of one receive, of each node.
 BATCH_MAX_COUNT: Final = 256
+BATCH_MAX_BYTES: Final = 256 * 1024
 # What a connection to a node takes, of those to a cluster.
 OF_A_NODE: Final = {"socket_timeout": PATIENCE_SECONDS, "socket_connect_timeout": PATIENCE_SECONDS}
 
@@ -33,6 +35,8 @@ def open_broker(url: str, channel: str, options: Mapping[str, object]) -> Sharde
         ValueError, TypeError: what cannot be.
     """
     parts = urlsplit(url)
+    if parts.path.strip("/") or parts.fragment:
+        raise ValueError("a cluster has no databases: nothing stands behind its nodes")
     credentials, _, places = parts.netloc.rpartition("@")
     nodes = [place_of_node(place) for place in places.split(",")]
     settings: dict[str, Any] = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -52,7 +56,7 @@ def open_broker(url: str, channel: str, options: Mapping[str, object]) -> Sharde
 def place_of_node(place: str) -> tuple[str, int]:
     """Host and port. Raises ValueError."""
     host, colon, port = place.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or not host:
+    if not colon or not port.isascii() or not port.isdigit() or not host or not 0 < int(port) < 65536:
         raise ValueError(f"{place!r} is not the host:port of a node: write for example localhost:7000")
     return host.strip("[]"), int(port)
 
@@ -162,6 +166,8 @@ class ShardedSubscriber(_Shards):
         super().__init__(nodes, settings)
         self._poller = selectors.DefaultSelector()
         self._came: list[tuple[str, bytes]] = []
+        self._came_bytes = 0
+        self._fault: Exception | None = None
         self._subscribed: set[bytes] = set()
 
     def connected(self, link: Any) -> None:
@@ -195,6 +201,7 @@ class ShardedSubscriber(_Shards):
         kind, channel, *values = said
         if kind == b"smessage":
             self._came.append((channel.decode(), values[0]))
+            self._came_bytes += len(values[0])
         elif kind == b"ssubscribe":
             self._subscribed.add(channel)
         elif kind == b"sunsubscribe" and channel in self._subscribed:
@@ -208,15 +215,23 @@ class ShardedSubscriber(_Shards):
         """What has come, some of each node's."""
         for link in self._links.values():
             most_count = len(self._came) + BATCH_MAX_COUNT
-            while len(self._came) < most_count and link.can_read(0):
+            most_bytes = self._came_bytes + BATCH_MAX_BYTES
+            while len(self._came) < most_count and self._came_bytes < most_bytes and link.can_read(0):
                 self._read(link)
 
     def receive(self, timeout_seconds: float) -> list[tuple[str, bytes]]:
-        self._read_all()
-        if not self._came:
-            self._poller.select(timeout_seconds)
+        if self._fault is not None:
+            raise self._fault
+        try:
             self._read_all()
-        came, self._came = self._came, []
+            if not self._came:
+                self._poller.select(timeout_seconds)
+                self._read_all()
+        except Exception as error:
+            if not self._came:
+                raise
+            self._fault = error  # the nodes have forgotten what has come: it is given first
+        came, self._came, self._came_bytes = self._came, [], 0
         return came
 
     def close(self) -> None:

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from outside_tools import outside_tool
@@ -84,6 +86,16 @@ class OwnRabbitMQ:
             if "Server startup complete" in line:
                 return
         raise AssertionError(f"rabbitmq-server ended before it was ready:\n{''.join(said)}")
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """It answers nothing meanwhile, and everything afterwards."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._process.pid, signal.SIGCONT)
 
     def command(self, *words: str) -> None:
         """One of rabbitmqctl's."""

@@ -102,6 +102,29 @@ def test_an_emitter_finds_its_broker_again(new_redis: Callable[..., Any]) -> Non
         ears.close()
 
 
+def test_a_package_s_connection_that_was_refused_is_closed() -> None:
+    """It may be half there: who tries again and again would leave one each time."""
+    closed: list[object] = []
+
+    class Refused:
+        def connect(self) -> None:
+            raise ConnectionError("not today")
+
+        def close(self) -> None:
+            closed.append(self)
+
+    class Broker:
+        publisher = Refused
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("python_server.api.emitter.client_of", lambda options: Broker())
+        emitter = Emitter("tin://localhost")
+    for attempt in (1, 2):
+        with pytest.raises(EmitError, match="not today"):
+            emitter.emit("e")
+        assert len(closed) == attempt
+
+
 def test_an_old_connection_that_died_is_replaced_unseen(new_redis: Callable[..., Any]) -> None:
     broker = new_redis()
     with Emitter(broker.url) as emitter:

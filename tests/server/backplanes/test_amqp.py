@@ -5,7 +5,9 @@ It must not know how servers use it.
 
 import re
 import socket
+from collections import deque
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from own_rabbitmq import OwnRabbitMQ
 from page_blocks import PAGES
 from python_server.api.backplane_kit import CHANNEL, QUESTIONS, BackplaneTests
+from python_server.backplanes import amqp
 from python_server.backplanes.amqp import RabbitMQ, open_broker
 from python_server.socketio.cluster.broker.url import BrokerError, read_broker
 
@@ -94,6 +97,105 @@ class TestRabbitMQ(BackplaneTests):
         while (CHANNEL, b"end") not in came:
             came += back.receive(5.0)
         assert b"not wanted any more" not in {payload for _, payload in came}
+
+    def test_what_came_before_a_cut_is_given(self, connect: Any) -> None:
+        subscriber, publisher = connect("subscriber"), connect("publisher")
+        subscriber.subscribe([CHANNEL])
+        publisher.publish([(CHANNEL, b"%d" % number) for number in range(9)] + [(CHANNEL, b"the last one")])
+        sock = subscriber._connection.transport.sock
+        sock.setblocking(True)
+        while b"the last one" not in sock.recv(65536, socket.MSG_PEEK):
+            pass
+        sock.shutdown(socket.SHUT_RDWR)
+        assert len(subscriber.receive(5.0)) == 10
+        with pytest.raises(OSError):  # noqa: PT011  # of the socket
+            subscriber.receive(5.0)
+
+    def test_a_connection_that_only_the_broker_holds_for_alive_takes_nothing(self, connect: Any) -> None:
+        """Its machine's network went and came back: two consumers would share the queue."""
+        connect("subscriber").subscribe([CHANNEL])
+        back, publisher = connect("subscriber"), connect("publisher")
+        back.subscribe([CHANNEL])
+        sent = [(CHANNEL, b"%d" % number) for number in range(100)]
+        publisher.publish([*sent, (CHANNEL, b"end"), (CHANNEL, b"end")])  # one would be the other's
+        came: list[tuple[str, bytes]] = []
+        while (CHANNEL, b"end") not in came:
+            came += back.receive(5.0)
+        assert came[:100] == sent
+
+    def test_a_broker_that_is_slow_to_answer_keeps_the_queue(self, rabbitmq: OwnRabbitMQ) -> None:
+        patience = {"read_timeout": 0.5, "write_timeout": 5.0}
+        client = open_broker(rabbitmq.url, "slow", {"transport_options": patience})
+        subscriber = client.subscriber()
+        subscriber.connect()
+        subscriber.subscribe(["slow"])
+        assert [*subscriber.receive(0.01)] == []
+        with rabbitmq.standing_still():
+            with pytest.raises(TimeoutError):
+                subscriber.ping()
+            subscriber.close()
+        client = open_broker(rabbitmq.url, "slow", {})
+        client._queue = subscriber._queue
+        publisher, back = client.publisher(), client.subscriber()
+        publisher.connect()
+        while publisher._channel.queue_declare(subscriber._queue, passive=True).consumer_count:
+            pass
+        publisher.publish([("slow", b"meanwhile")])
+        back.connect()
+        back.subscribe(["slow"])
+        publisher.publish([("slow", b"end")])
+        came: list[tuple[str, bytes]] = []
+        while ("slow", b"end") not in came:
+            came += back.receive(5.0)
+        assert came == [("slow", b"meanwhile"), ("slow", b"end")]
+        back.close()
+        publisher.close()
+
+    def test_a_broker_without_memory_answers_no_publisher(
+        self, rabbitmq: OwnRabbitMQ, client: RabbitMQ, connect: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So what is to be published waits for it, and is not given to one connection after the other."""
+        publisher, subscriber = connect("publisher"), connect("subscriber")
+        subscriber.subscribe([CHANNEL])
+        publisher.ping()
+        monkeypatch.setattr(amqp, "PATIENCE_SECONDS", 0.5)
+        rabbitmq.command("set_vm_memory_high_watermark", "0.00001")
+        try:
+            publishes = (publisher.publish([(CHANNEL, b"x")]) for _ in count())
+            with pytest.raises(TimeoutError):
+                deque(publishes, maxlen=0)
+            again = connect("publisher")
+            with pytest.raises(TimeoutError):
+                again.ping()
+            subscriber.ping()  # who only reads is served
+        finally:
+            rabbitmq.command("set_vm_memory_high_watermark", "0.4")
+        monkeypatch.undo()
+        after = connect("publisher")
+        after.ping()
+        assert after.publish([(CHANNEL, b"after")]) == [None]
+        came = []
+        while (CHANNEL, b"after") not in came:
+            came += subscriber.receive(5.0)
+        assert b"" not in {payload for _, payload in came}
+
+    def test_nothing_is_kept_of_a_channel_that_was_given_up(self, connect: Any) -> None:
+        """Of a server whose rooms have channels of their own, clients may make the names."""
+        subscriber = connect("subscriber")
+        subscriber.subscribe([CHANNEL])
+        for number in range(20):
+            subscriber.subscribe([f"{CHANNEL}#/#{number}"])
+            subscriber.unsubscribe([f"{CHANNEL}#/#{number}"])
+        assert list(subscriber._channels.values()) == [CHANNEL]
+
+    def test_large_messages_are_not_gathered(self, connect: Any) -> None:
+        subscriber, publisher = connect("subscriber"), connect("publisher")
+        subscriber.subscribe([CHANNEL])
+        publisher.publish([(CHANNEL, b"x" * 200_000)] * 4)
+        counts: list[int] = []
+        while sum(counts) < 4:
+            counts.append(len(subscriber.receive(5.0)))
+        assert max(counts) <= 2
 
     def test_a_user_needs_the_rights_that_the_page_names(self, rabbitmq: OwnRabbitMQ) -> None:
         """And may not do the same on another channel."""

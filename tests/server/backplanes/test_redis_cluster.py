@@ -3,6 +3,7 @@
 It must not know how servers use it.
 """
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,10 @@ def test_a_url_is_read() -> None:
         ("redis+cluster://", "'' is not the host:port of a node"),
         ("redis+cluster://a:1,b", "'b' is not the host:port of a node: write for example localhost:7000"),
         ("redis+cluster://a:\u00b2", "is not the host:port of a node"),
+        ("redis+cluster://a:0", "'a:0' is not the host:port of a node"),
+        ("redis+cluster://a:65536", "'a:65536' is not the host:port of a node"),
+        ("redis+cluster://a:1/3", "nothing stands behind its nodes"),
+        ("redis+cluster://a:1#x", "nothing stands behind its nodes"),
         ("redis+cluster://a:1?db=2", "it has an unknown field 'db'"),
     ],
 )
@@ -73,6 +78,28 @@ class TestRedisCluster(BackplaneTests):
                 held.append(len(asked.pubsub_shardchannels()))
         assert sum(held) == len(rooms)
         assert all(held)
+
+    def test_what_came_before_a_cut_is_given(self, connect: Any) -> None:
+        subscriber, publisher = connect("subscriber"), connect("publisher")
+        subscriber.subscribe([CHANNEL])
+        publisher.publish([(CHANNEL, b"%d" % number) for number in range(9)] + [(CHANNEL, b"the last one")])
+        sock = subscriber.link_of(CHANNEL)._sock
+        sock.setblocking(True)
+        while b"the last one" not in sock.recv(65536, socket.MSG_PEEK):
+            pass
+        sock.shutdown(socket.SHUT_RDWR)
+        assert len(subscriber.receive(5.0)) == 10
+        with pytest.raises(redis.ConnectionError):
+            subscriber.receive(5.0)
+
+    def test_large_messages_are_not_gathered(self, connect: Any) -> None:
+        subscriber, publisher = connect("subscriber"), connect("publisher")
+        subscriber.subscribe([CHANNEL])
+        publisher.publish([(CHANNEL, b"x" * 200_000)] * 4)
+        counts: list[int] = []
+        while sum(counts) < 4:
+            counts.append(len(subscriber.receive(5.0)))
+        assert max(counts) <= 2
 
     def test_a_slot_that_moves_is_followed(self, connect: Any, cluster: OwnRedisCluster) -> None:
         """The subscriber is told, and subscribes anew over another connection; the writer asks again."""

@@ -50,6 +50,9 @@ class PluginConnection:
         counts = self._publisher.publish(messages)
         if len(counts) != len(messages):
             raise ValueError(f"publish has told of {len(counts)} messages, and was given {len(messages)}")
+        for count in counts:
+            if count is not None and (not isinstance(count, int) or count < 0):
+                raise ValueError(f"publish has told of {repr(count)[:100]} subscriptions")
         self._answers += [UNKNOWN_COUNT if count is None else count for count in reversed(counts)]
 
     def send_command(self, *parts: str | bytes, check_health: bool = True) -> None:
@@ -90,12 +93,14 @@ class PluginSubscriber(Subscriber):
             return _Heard(make())  # type: ignore[return-value]  # only what `_Kept` calls of one
 
         super().__init__(connect, changed, heard, max_bytes, system)
+        self._subscribed: set[bytes] = set()
 
     def _serve(self, connection: BrokerConnection) -> None:
         assert isinstance(connection, _Heard)
         subscriber = connection.subscriber
         with self._lock:
             self._changes = set(self._wanted)
+        self._subscribed = set()
         self._follow(subscriber)
         self._work()
         while not self.closed:
@@ -118,12 +123,18 @@ class PluginSubscriber(Subscriber):
                 self._follow(subscriber)
 
     def _follow(self, subscriber: BrokerSubscriber) -> None:
-        """Subscribe to what is wanted anew; it is heard from here on."""
+        """Subscribe to what is wanted anew; it is heard from here on.
+
+        What was unwanted and wanted since the last time is heard already: the broker is not told again.
+        """
         with self._lock:
             new, old = self._changes & self._wanted, self._changes - self._wanted
             self._changes = set()
+        if added := sorted(new - self._subscribed):
+            subscriber.subscribe([name.decode() for name in added])
+            self._subscribed.update(added)
         if new:
-            subscriber.subscribe([name.decode() for name in sorted(new)])
             self._heard([(name, None) for name in sorted(new)], 0)
-        if old:
-            subscriber.unsubscribe([name.decode() for name in sorted(old)])
+        if dropped := sorted(old & self._subscribed):
+            subscriber.unsubscribe([name.decode() for name in dropped])
+            self._subscribed.difference_update(dropped)

@@ -5,6 +5,7 @@ Must not know: any broker, what is said through one. docs/how-to/backplane.md is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Protocol
@@ -81,9 +82,21 @@ OpenBroker = Callable[[str, str, Mapping[str, object]], BrokerClient]
 
 def without_password(url: str) -> str:
     """The URL as it may stand in a log."""
-    scheme, separator, rest = url.partition("://")
-    place = rest.rpartition("@")[2] if "@" in rest else rest
-    return f"{scheme}{separator}{place.partition('?')[0]}"
+    head, separator, tail = url.partition("://")
+    scheme, rest = (head, tail) if separator else ("", url)
+    place, _, query = rest.partition("?")
+    if "@" in query:  # it, or what stands before it, is a password
+        return f"{scheme}{separator}..."
+    return f"{scheme}{separator}{place.rpartition('@')[2]}"
+
+
+def fault_of(url: str, error: Exception) -> str:
+    """What is wrong with a URL, as it may stand in a log."""
+    _, _, rest = url.partition("://")
+    if isinstance(error, ValueError) and "@" in rest and "@" not in re.split("[/?#]", rest)[0]:
+        # Its reader has taken a part of the password for a port, and names it.
+        return "write a / in its user or password as %2F, a ? as %3F and a # as %23"
+    return str(error).replace(url, without_password(url))
 
 
 def installed() -> dict[str, list[EntryPoint]]:
@@ -117,4 +130,5 @@ def open_client(url: str, channel: str, options: Mapping[str, object]) -> Broker
             f"message_queue {scheme}:// needs packages that are not installed: {missing} [missing-package]"
         ) from None
     except (TypeError, ValueError) as error:
-        raise BrokerError(f"message_queue {without_password(url)!r}: {error} [message-queue]") from None
+        said = fault_of(url, error)
+        raise BrokerError(f"message_queue {without_password(url)!r}: {said} [message-queue]") from None

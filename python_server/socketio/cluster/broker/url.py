@@ -15,6 +15,7 @@ from python_server.net.sockets import Socket
 from python_server.socketio.cluster.broker.plugins import (
     GROUP,
     BrokerClient,
+    fault_of,
     installed,
     open_client,
     without_password,
@@ -193,7 +194,7 @@ def connector(options: BrokerOptions) -> Callable[[], BrokerConnection]:
         make()  # options that no connection takes are refused here, not at every attempt
     except (TypeError, ValueError) as error:
         raise BrokerError(
-            f"message_queue {without_password(options.url)!r}: {error} [message-queue]"
+            f"message_queue {without_password(options.url)!r}: {fault_of(options.url, error)} [message-queue]"
         ) from None
     return make
 

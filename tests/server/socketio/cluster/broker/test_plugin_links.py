@@ -3,6 +3,7 @@
 It must not know what a message says. The broker is the small one of docs/how-to/backplane.md, or scripted.
 """
 
+import asyncio
 import shutil
 import tempfile
 import threading
@@ -132,6 +133,20 @@ def test_channels_change_while_it_listens(pair: Any) -> None:
     log.wait(lambda: log.payloads() == [b"look", b"again", b"heard"])
 
 
+def test_a_channel_that_was_given_up_and_wanted_again_is_not_subscribed_to_twice(pair: Any) -> None:
+    """Who waits for it is told all the same; and one that was never subscribed to is not given up."""
+    publisher, subscriber, log = pair
+    log.wait(lambda: (b"d", None) in log.messages)
+    subscriber.unwant(b"d")
+    subscriber.want(b"d", b"e")
+    subscriber.unwant(b"e")
+    publisher.publish(b"c", b"look")
+    log.wait(lambda: log.messages.count((b"d", None)) == 2)
+    publisher.publish(b"d", b"heard")
+    log.wait(lambda: b"heard" in log.payloads())
+    assert [state for state, _ in log.states] == [BrokerLinkState.UP] * 2
+
+
 def test_a_message_that_is_too_large_is_counted(pair: Any) -> None:
     publisher, _, log = pair
     log.wait(lambda: (b"d", None) in log.messages)
@@ -204,6 +219,32 @@ def test_one_command_by_itself() -> None:
     connection = PluginConnection(Scripted([2]))
     connection.send_command(b"PUBLISH", b"a", b"x", check_health=False)
     assert connection.read_response() == 2
+
+
+@pytest.mark.parametrize("count", ["3", 1.5, -1, [1]])
+def test_a_package_that_tells_no_number(count: Any) -> None:
+    connection = PluginConnection(Scripted([count]))
+    with pytest.raises(ValueError, match=r"publish has told of .* subscriptions"):
+        connection.send_command(b"PUBLISH", b"a", b"x")
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_whatever_a_package_raises_the_connection_is_made_again(run: Any, kind: type[BaseException]) -> None:
+    log, faults = Log(), [kind("enough")]
+
+    class Raising(Scripted):
+        def publish(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[int | None]:
+            if faults:
+                raise faults.pop()
+            return super().publish(messages)
+
+    publisher = run(Publisher(lambda: PluginConnection(Raising([4])), log.state, log.dropped))
+    publisher.publish(b"a", b"lost", log.done)
+    log.wait(lambda: log.dropped_count == 1)
+    log.wait(lambda: len(log.states) == 3)
+    assert log.states[1] == (BrokerLinkState.LOST, "enough")
+    publisher.publish(b"a", b"x", log.done)
+    log.wait(lambda: log.told == [None, 4])
 
 
 def test_a_package_that_tells_of_another_number_of_messages() -> None:

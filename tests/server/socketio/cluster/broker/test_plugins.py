@@ -27,6 +27,9 @@ def open_broker(url, channel, options):
 def refuse(url, channel, options):
     raise ValueError("it names no host: write for example tin://host")
 
+def quote(url, channel, options):
+    raise ValueError(f"bad URL {url}")
+
 def lack(url, channel, options):
     import no_such_library
 
@@ -124,3 +127,24 @@ def test_redis_cannot_be_replaced_and_a_stream_is_its_own(package: Any) -> None:
 def test_no_password_in_a_log() -> None:
     assert without_password("amqp://user:p@ss@host:1//?password=x") == "amqp://host:1//"
     assert without_password("unix:///run/redis.sock") == "unix:///run/redis.sock"
+    assert without_password("amqp://host?password=p@ss") == "amqp://..."
+    assert without_password("amqp://user:p?ss@host") == "amqp://..."
+    assert without_password("redis:user:secret@host?password=x") == "host"
+    assert without_password("localhost") == "localhost"
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel", "redis+cluster", "amqp"])
+@pytest.mark.parametrize("mark", "/?#")
+def test_no_part_of_a_password_that_a_url_cannot_hold(scheme: str, mark: str) -> None:
+    """Readers take what stands before the mark for a port, and say so."""
+    with pytest.raises(BrokerError, match="write a / in its user or password as %2F") as raised:
+        read_broker({"message_queue": f"{scheme}://user:sec{mark}ret@host:1"}, "shop")
+    assert "sec" not in str(raised.value)
+    assert "ret" not in str(raised.value)
+
+
+def test_a_package_that_names_the_whole_url(package: Any) -> None:
+    package("tins_of_six", tin="quote")
+    with pytest.raises(BrokerError, match="bad URL tin://host ") as raised:
+        open_client("tin://u:secret@host", "shop", {})
+    assert "secret" not in str(raised.value)
