@@ -358,6 +358,7 @@ def join_broker(
         lambda: siblings.met and siblings.leader(),
         lambda: siblings.met,
         siblings.any_unnoticed,
+        lambda: siblings.likely_successor() is not None or siblings.any_beginning(),
     )
     backplane = BrokerBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)

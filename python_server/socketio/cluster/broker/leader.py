@@ -33,6 +33,7 @@ class Place:
         leads: is it the one that hears the channel?
         settled: does it know the others yet? Before, nobody leads.
         succeeds: has a worker gone, and not everybody noticed it? What it passed on may be heard only now.
+        may_hand_over: is there, or begins, another worker that may lead? Else nobody's word is waited for.
     """
 
     host_id: str
@@ -40,6 +41,7 @@ class Place:
     leads: Callable[[], bool]
     settled: Callable[[], bool] = lambda: True
     succeeds: Callable[[], bool] = lambda: False
+    may_hand_over: Callable[[], bool] = lambda: True
 
     @property
     def name(self) -> str:
@@ -125,7 +127,9 @@ class Leadership(Generic[Message]):
     @property
     def leaves(self) -> bool:
         """Do the others still wait for us, who lead no more?"""
-        return self.state not in (Lead.IDLE, Lead.JOINING) and not self.place.leads()
+        if self.state in (Lead.IDLE, Lead.JOINING) or self.place.leads():
+            return False
+        return self.state is Lead.HANDING or self.place.may_hand_over()
 
     def look(self) -> None:
         """Workers have come or gone."""

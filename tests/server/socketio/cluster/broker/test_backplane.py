@@ -453,3 +453,24 @@ def test_the_first_worker_of_a_machine_hears_the_channel(
     assert [backplane._place.name for backplane in made] == [f"host.{index}" for index in range(len(made))]
     assert [backplane._place.leads() for backplane in made] == [True, False][: len(made)]
     assert all(backplane._place.settled() for backplane in made)
+
+
+def test_the_last_of_workers_that_all_drain_waits_for_nobody_who_leads_after_it(make_pipes: Any) -> None:
+    """As when a service manager tells each of them to stop; until then its successor's word is waited for."""
+    services = Told().backplane._services
+    pipes = make_pipes(2)
+    first, second = pipes.siblings
+    backplane = join_broker(
+        BrokerOptions("redis://127.0.0.1:1/0", "channel"), NoBackplane(), "host", first, services
+    )
+    backplane._handler.receiver = Ear()
+    for link in ("publish", "subscribe"):
+        backplane._changed(link, BrokerLinkState.UP, "")
+    backplane.look()
+    backplane._heard([(b"channel", None), word(Word.LEAD, "host.0")], 0)
+    assert not backplane.leaving
+    first.announce_draining(1)
+    assert backplane.leaving
+    second.announce_draining(0)
+    pipes.pump()
+    assert not backplane.leaving
