@@ -15,9 +15,11 @@ from python_server.net.states import StateEnum
 from python_server.net.system import CallLater, TimerLike
 
 Message = TypeVar("Message")
-# How long a sibling may take to say that it has what was passed on to it; a successor waits twice as long.
+# How long a sibling may take to say that it has what was passed on to it.
 # As long as official adapters wait for other processes (requestsTimeout).
 HAND_OVER_SECONDS: Final = 5.0
+# How long a successor waits for a predecessor, which may be behind, and waits itself for its siblings.
+SUCCESSOR_SECONDS: Final = 2 * HAND_OVER_SECONDS
 # Until a worker that has handed over, and believes that it leads, says its word again: the two had not met.
 AGAIN_SECONDS: Final = 1.0
 # What a successor keeps meanwhile; with more it goes on at once.
@@ -231,7 +233,7 @@ class Leadership(Generic[Message]):
 
     def _begin(self) -> None:
         self.state = self.state.to(Lead.WAITING)
-        self._patience = self.call_later(2 * HAND_OVER_SECONDS, self.go_on)
+        self._patience = self.call_later(SUCCESSOR_SECONDS, self.go_on)
         self._is_relieved = self._is_cut = False
         self._behind.clear()
         self._ask()
