@@ -44,6 +44,7 @@ from python_server.serve.serve import LINES, tell_of_start
 from python_server.serve.signals import ApplicationSignals
 from python_server.serve.tracing import check_tracing
 from python_server.serve.worker import Worker
+from python_server.workers.link_messages import VERSION
 from python_server.workers.rendezvous import Meeting, Rendezvous, RendezvousError
 from python_server.workers.spawn import WorkerSlot
 from python_server.wsgi.environ import Application
@@ -71,6 +72,7 @@ class GunicornWorker(BaseWorker):
     """
 
     generation: ClassVar[Generation]
+    given_name: ClassVar[str] = ""  # the same for arbiters of all versions
     server: ClassVar[str] = ""
     drop_in_installed: ClassVar[bool] = False
 
@@ -112,10 +114,12 @@ class GunicornWorker(BaseWorker):
         super().__init__(age, ppid, sockets, app, timeout, cfg, logger)
         end_turn()  # a program for greenlets has been loaded here: its tasks need not wait for the arbiter
         if not GunicornWorker.server:
-            GunicornWorker.server = cfg.env_orig.get(SERVER_VARIABLE) or REAL.entropy(16).hex()
+            GunicornWorker.given_name = cfg.env_orig.get(SERVER_VARIABLE) or REAL.entropy(16).hex()
+            # Workers of two versions do not understand each other: to a broker they are two machines.
+            GunicornWorker.server = f"{VERSION}{GunicornWorker.given_name}"
             GunicornWorker.generation = Generation()
             os.environ.pop(SERVER_VARIABLE, None)  # a gunicorn that the application starts is another server
-        cfg.env_orig[SERVER_VARIABLE] = self.server
+        cfg.env_orig[SERVER_VARIABLE] = self.given_name
         self._row = self.generation.claim(age)
         self._worker: Worker | None = None
         self._told_to_end = False

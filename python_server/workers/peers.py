@@ -19,7 +19,7 @@ from python_server.net.loop import Loop
 from python_server.net.sockets import Socket
 from python_server.net.states import StateEnum
 from python_server.workers import link_messages
-from python_server.workers.confirmations import Confirmations
+from python_server.workers.confirmations import EARLY_MAX_COUNT, Confirmations
 from python_server.workers.greetings import Greetings
 from python_server.workers.link_messages import Greeting, NewWorker, Succession, decode
 
@@ -107,6 +107,8 @@ class Peers:
         self._noticed = (
             Confirmations()
         )  # that a worker has gone, by all others: its last words may still come
+        # Who has gone, and whom we have told that its last words have come to us; no index is given twice.
+        self._told_of: dict[int, set[int]] = {}
         self._on_joined: Callable[[], None] = lambda: None
         self._successors: dict[int, int] = dict(successors or {})
         self._functions: dict[int, list[Function]] = {}
@@ -332,7 +334,11 @@ class Peers:
             self._greetings.settled(index)
             self._look_round()
         elif kind == MessageKind.LOST:
-            self._noticed.confirmed(decode(payload, type=NewWorker).index, index)
+            gone = decode(payload, type=NewWorker).index
+            # It may wait for our word, who have never met that worker, or did not know the teller by then.
+            if gone not in self._links and index not in self._told_of.get(gone, ()):
+                self._tell_lost(gone, index)
+            self._noticed.confirmed(gone, index)
             if not self._noticed.awaited:
                 self._changed()
         elif kind == MessageKind.DRAINING:
@@ -380,8 +386,7 @@ class Peers:
 
     def _lost(self, index: int) -> None:
         self._links.pop(index, None)
-        for other in self._links:
-            self._tell(other, MessageKind.LOST, NewWorker(index))
+        self._tell_lost(index, *self._links)
         self._draining.discard(index)
         self._announced.discard(index)
         if index in self.living:
@@ -396,6 +401,13 @@ class Peers:
             self._changed()
         self._greetings.lost(index)
         self._look_round()
+
+    def _tell_lost(self, gone: int, *others: int) -> None:
+        self._told_of.setdefault(gone, set()).update(others)
+        while len(self._told_of) > EARLY_MAX_COUNT:
+            del self._told_of[next(iter(self._told_of))]
+        for other in others:
+            self._tell(other, MessageKind.LOST, NewWorker(gone))
 
     def _changed(self) -> None:
         for function in self._changed_functions:

@@ -222,7 +222,9 @@ class PipeBackplane:
                 self._end(number)
 
     def _late(self, number: int) -> None:
-        self._silent |= self._asked[number].mute
+        asked = self._asked[number]
+        if asked.request.question.kind is not QuestionKind.RELIEVED:  # which may be answered late
+            self._silent |= asked.mute
         self._end(number)
 
     def _lost(self, index: int) -> None:

@@ -368,13 +368,29 @@ def test_a_refused_program_is_told_what_gunicorn_takes(place: Path) -> None:
 def test_the_next_arbiter_knows_the_servers_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGUSR2: it is started with the environment that the configuration has kept."""
     first = Started(place)
-    told = first.cfg.env_orig[module.SERVER_VARIABLE]
+    first_server, told = first.worker.server, first.cfg.env_orig[module.SERVER_VARIABLE]
     monkeypatch.setattr(GunicornWorker, "server", "")
     monkeypatch.setenv(module.SERVER_VARIABLE, told)
     second = Started(place)
-    assert first.worker.server == second.worker.server == told
+    assert first_server == second.worker.server == f"{module.VERSION}{told}"
     assert module.SERVER_VARIABLE not in os.environ  # programs of the application are other servers
     for started in (first, second):
+        started.close()
+
+
+def test_an_elder_generation_of_another_version_is_another_machine(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As siblings they ended each other's links, and took a broker's channel from each other each second."""
+    elder = Started(place)
+    elder_server, told = elder.worker.server, elder.cfg.env_orig[module.SERVER_VARIABLE]
+    monkeypatch.setattr(GunicornWorker, "server", "")
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    monkeypatch.setenv(module.SERVER_VARIABLE, told)
+    younger = Started(place)
+    assert elder_server[: module.NAME_CHARACTERS] != younger.worker.server[: module.NAME_CHARACTERS]
+    assert younger.cfg.env_orig[module.SERVER_VARIABLE] == told  # and the one before is met again
+    for started in (elder, younger):
         started.close()
 
 

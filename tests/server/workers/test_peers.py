@@ -392,3 +392,54 @@ def test_workers_that_come_together_serve_whoever_begins_first(machine: Machine)
         machine.turn()
     assert len(serving) == len(workers)
     assert [each.living for each in workers] == [(2, 3, 4), (1, 3, 4), (1, 2, 4), (1, 2, 3)]
+
+
+def test_who_never_met_one_that_has_gone_is_not_waited_for(machine: Machine) -> None:
+    first, second = (machine.worker(index) for index in (1, 2))
+    joined(first, second)
+    machine.turn()
+    link = second._links[1]
+    machine.loop.remove_reader(link._descriptor)  # its last words have not been read there
+    first.close()
+    machine.turn()
+    third = machine.worker(3)  # began since
+    ours, theirs = pair()
+    second.join(3, ours, serving=False)
+    third.join(2, theirs, serving=True)
+    third.begin(lambda: None)
+    machine.turn()
+    assert (second.living, third.living) == ((1, 3), (2,))
+    link.close()
+    second._lost(1)
+    assert second.any_unnoticed()
+    machine.turn()
+    assert not second.any_unnoticed()
+    assert not third.any_unnoticed()
+
+
+def test_who_did_not_know_us_when_one_had_gone_is_told_later(machine: Machine) -> None:
+    first, second = (machine.worker(index) for index in (1, 2))
+    joined(first, second)
+    third = machine.worker(3)
+    ours, theirs = pair()
+    first.join(3, ours, serving=False)
+    third.join(1, theirs, serving=True)
+    third.begin(lambda: None)
+    machine.turn()
+    link = third._links[1]
+    machine.loop.remove_reader(link._descriptor)  # its last words have not been read there
+    first.close()
+    machine.turn()  # the second one tells nobody, whom it does not know yet
+    ours, theirs = pair()
+    second.join(3, ours, serving=False)
+    third.join(2, theirs, serving=False)
+    third._greet(2)
+    second._greet(3)
+    machine.turn()
+    assert (second.living, third.living) == ((3,), (1, 2))
+    link.close()
+    third._lost(1)
+    assert third.any_unnoticed()
+    machine.turn()
+    assert not third.any_unnoticed()
+    assert not second.any_unnoticed()

@@ -25,7 +25,13 @@ from python_server.socketio.cluster.broker.foreign_messages import (
     write_command,
     write_emit,
 )
-from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS, Leadership, Place, Word
+from python_server.socketio.cluster.broker.leader import (
+    HAND_OVER_SECONDS,
+    SUCCESSOR_SECONDS,
+    Leadership,
+    Place,
+    Word,
+)
 from python_server.socketio.cluster.broker.link_status import PUBLISH, SUBSCRIBE, LinkStatus
 from python_server.socketio.cluster.broker.messages import ChannelReader, Channels, Incoming
 from python_server.socketio.cluster.broker.plugin_links import PluginConnection, PluginSubscriber
@@ -292,7 +298,7 @@ class BrokerBackplane:
         """Whether somebody still passes on what stands before our word."""
         question = Question(QuestionKind.RELIEVED, "/", [self._place.name, behind])
         heard, ended = lambda part: None, lambda silent_count: relieved()
-        self._inner.request(PeerRequest(question, heard, ended, HAND_OVER_SECONDS))
+        self._inner.request(PeerRequest(question, heard, ended, SUCCESSOR_SECONDS))
 
     # How it goes
 
@@ -358,6 +364,7 @@ def join_broker(
         lambda: siblings.met and siblings.leader(),
         lambda: siblings.met,
         siblings.any_unnoticed,
+        lambda: siblings.likely_successor() is not None or siblings.any_beginning(),
     )
     backplane = BrokerBackplane(options, inner, place, services)
     siblings.on_changed(backplane.look)

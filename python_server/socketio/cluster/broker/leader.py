@@ -15,9 +15,11 @@ from python_server.net.states import StateEnum
 from python_server.net.system import CallLater, TimerLike
 
 Message = TypeVar("Message")
-# How long a sibling may take to say that it has what was passed on to it; a successor waits twice as long.
+# How long a sibling may take to say that it has what was passed on to it.
 # As long as official adapters wait for other processes (requestsTimeout).
 HAND_OVER_SECONDS: Final = 5.0
+# How long a successor waits for a predecessor, which may be behind, and waits itself for its siblings.
+SUCCESSOR_SECONDS: Final = 2 * HAND_OVER_SECONDS
 # Until a worker that has handed over, and believes that it leads, says its word again: the two had not met.
 AGAIN_SECONDS: Final = 1.0
 # What a successor keeps meanwhile; with more it goes on at once.
@@ -33,6 +35,7 @@ class Place:
         leads: is it the one that hears the channel?
         settled: does it know the others yet? Before, nobody leads.
         succeeds: has a worker gone, and not everybody noticed it? What it passed on may be heard only now.
+        may_hand_over: is there, or begins, another worker that may lead? Else nobody's word is waited for.
     """
 
     host_id: str
@@ -40,6 +43,7 @@ class Place:
     leads: Callable[[], bool]
     settled: Callable[[], bool] = lambda: True
     succeeds: Callable[[], bool] = lambda: False
+    may_hand_over: Callable[[], bool] = lambda: True
 
     @property
     def name(self) -> str:
@@ -125,7 +129,9 @@ class Leadership(Generic[Message]):
     @property
     def leaves(self) -> bool:
         """Do the others still wait for us, who lead no more?"""
-        return self.state not in (Lead.IDLE, Lead.JOINING) and not self.place.leads()
+        if self.state in (Lead.IDLE, Lead.JOINING) or self.place.leads():
+            return False
+        return self.state is Lead.HANDING or self.place.may_hand_over()
 
     def look(self) -> None:
         """Workers have come or gone."""
@@ -227,7 +233,7 @@ class Leadership(Generic[Message]):
 
     def _begin(self) -> None:
         self.state = self.state.to(Lead.WAITING)
-        self._patience = self.call_later(2 * HAND_OVER_SECONDS, self.go_on)
+        self._patience = self.call_later(SUCCESSOR_SECONDS, self.go_on)
         self._is_relieved = self._is_cut = False
         self._behind.clear()
         self._ask()

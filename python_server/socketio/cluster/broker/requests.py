@@ -21,6 +21,7 @@ from python_server.socketio.cluster.port import (
     Question,
     QuestionKind,
     Receiver,
+    Reply,
 )
 from python_server.socketio.cluster.requests import AckHeard, AcksAsked, AcksQuestion, convert, plain
 from python_server.socketio.values import JSONValue
@@ -209,7 +210,7 @@ class BrokerRequests:
         question = question_of(asking, ended)
         # First: of a worker alone they have ended before it answers itself.
         inner.request(PeerRequest(question, told, others_ended, asking.timeout_seconds))
-        receiver.answer(question, reply)
+        _answer(receiver, question, reply, half_ended)
 
     def answer_alone(self, asking: Asking, receiver: Receiver) -> None:
         """Answer for this worker, which alone was asked. Raises Malformed."""
@@ -221,7 +222,7 @@ class BrokerRequests:
         def ended(silent_count: int) -> None:
             self.publish(inbox, write(AnsweredQuestion(asking.id, last=True, silent_count=silent_count)))
 
-        receiver.answer(question_of(asking, ended), reply)
+        _answer(receiver, question_of(asking, ended), reply, ended)
 
     def close(self) -> None:
         """Nobody is waited for any more."""
@@ -237,6 +238,15 @@ def question_of(asking: Asking, ended: Callable[[int], object]) -> Question:
         ended(1)
         raise Malformed(f"a question of an unknown kind: {asking.kind[:32]!r}") from None
     return Question(kind, asking.namespace, asking.data)
+
+
+def _answer(receiver: Receiver, question: Question, reply: Reply, ended: Callable[[int], object]) -> None:
+    """Raises Malformed: its data is not what it should be; `ended` has said that we are silent."""
+    try:
+        receiver.answer(question, reply)
+    except Malformed:
+        ended(1)
+        raise
 
 
 def both(ended: Callable[[int], object]) -> Callable[[int], None]:

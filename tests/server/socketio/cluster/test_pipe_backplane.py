@@ -11,6 +11,8 @@ import pytest
 from python_server.engineio.packet import Prepared
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster import pipe_backplane
+from python_server.socketio.cluster.broker.backplane import SiblingReceiver
+from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.pipe_messages import encode_message
 from python_server.socketio.cluster.port import Envelope, PeerRequest, Question, QuestionKind
@@ -180,6 +182,23 @@ def test_a_silent_sibling_is_waited_for_once(piped: Any) -> None:
         cluster.joint.loop.add_reader(link._descriptor, link._on_readable)
     cluster.settle()
     assert sorted(cluster.ask(lambda: hub.members_of("/", None))) == sorted(sids)
+
+
+def test_who_still_passes_on_what_came_before_another_s_word_is_not_silent(piped: Any) -> None:
+    """It answers that question once it has; who asks for a client meanwhile waits for it."""
+    cluster = piped(2)
+    sids = [world.peer(None).join() for world in cluster.worlds]
+    asking, answering = (world.services.backplane for world in cluster.worlds)
+    held: list[Any] = []
+    inner = answering._receiver
+    answering._receiver = SiblingReceiver(inner.receive, inner.answer, lambda *asked: held.append(asked))
+    ended: list[int] = []
+    question = Question(QuestionKind.RELIEVED, "/", ["host.0", []])
+    asking.request(PeerRequest(question, lambda part: None, ended.append, HAND_OVER_SECONDS))
+    cluster.settle()
+    cluster.worlds[0].advance(HAND_OVER_SECONDS)
+    assert (ended, [asked[0] for asked in held]) == ([1], ["host.0"])
+    assert sorted(cluster.ask(lambda: cluster.worlds[0].hub.members_of("/", None))) == sorted(sids)
 
 
 def test_questions_without_end_are_bounded(piped: Any, monkeypatch: Any) -> None:

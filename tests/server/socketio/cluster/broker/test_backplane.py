@@ -12,10 +12,16 @@ import pytest
 from python_server.net.loop import Timer
 from python_server.net.threads import ServerStopped
 from python_server.socketio.cluster.broker import leader
-from python_server.socketio.cluster.broker.backplane import BrokerBackplane, BrokerServices, join_broker
+from python_server.socketio.cluster.broker.backplane import (
+    BrokerBackplane,
+    BrokerServices,
+    SiblingReceiver,
+    join_broker,
+)
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher, Subscriber
 from python_server.socketio.cluster.broker.foreign_messages import write_command
 from python_server.socketio.cluster.broker.leader import Place, Word
+from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import (
     BrokerOptions,
     Command,
@@ -453,3 +459,50 @@ def test_the_first_worker_of_a_machine_hears_the_channel(
     assert [backplane._place.name for backplane in made] == [f"host.{index}" for index in range(len(made))]
     assert [backplane._place.leads() for backplane in made] == [True, False][: len(made)]
     assert all(backplane._place.settled() for backplane in made)
+
+
+def test_the_last_of_workers_that_all_drain_waits_for_nobody_who_leads_after_it(make_pipes: Any) -> None:
+    """As when a service manager tells each of them to stop; until then its successor's word is waited for."""
+    services = Told().backplane._services
+    pipes = make_pipes(2)
+    first, second = pipes.siblings
+    backplane = join_broker(
+        BrokerOptions("redis://127.0.0.1:1/0", "channel"), NoBackplane(), "host", first, services
+    )
+    backplane._handler.receiver = Ear()
+    for link in ("publish", "subscribe"):
+        backplane._changed(link, BrokerLinkState.UP, "")
+    backplane.look()
+    backplane._heard([(b"channel", None), word(Word.LEAD, "host.0")], 0)
+    assert not backplane.leaving
+    first.announce_draining(1)
+    assert backplane.leaving
+    second.announce_draining(0)
+    pipes.pump()
+    assert not backplane.leaving
+
+
+def test_a_successor_waits_longer_than_its_predecessor_may(make_pipes: Any) -> None:
+    """Which is behind, and has its own siblings to wait for: their events would come in another order."""
+    told, pipes = Told(), make_pipes(2)
+    services = told.backplane._services
+    inner, other = (
+        PipeBackplane(each, "/socket.io/", services.call_later, pipes.complain) for each in pipes.siblings
+    )
+    backplane = join_broker(
+        BrokerOptions("redis://127.0.0.1:1/0", "channel"), inner, "host", pipes.siblings[0], services
+    )
+    asked: list[str] = []
+    other.start(SiblingReceiver(Ear().receive, Ear().answer, lambda asker, *more: asked.append(asker)))
+    backplane.look()
+    backplane._heard([(b"channel", None), word(Word.LEAD, "host.0")], 0)
+    pipes.pump()
+    assert asked == ["host.0"]
+    for timer in told.timers:
+        if timer.when <= leader.HAND_OVER_SECONDS and timer.function is not None:
+            timer.function()
+    assert backplane._leadership.state is leader.Lead.WAITING
+    for timer in told.timers:
+        if timer.function is not None:
+            timer.function()
+    assert backplane._leadership.state is leader.Lead.LEADING

@@ -155,6 +155,27 @@ def test_a_worker_alone() -> None:
     assert worker.leading.passes_on
 
 
+def test_nobody_s_word_is_waited_for_where_nobody_may_lead_any_more() -> None:
+    """What was passed on is waited for all the same."""
+    stream: list[str] = []
+    old, new = machine(Worker(1, stream, True), Worker(2, stream, False))
+    may_hand_over = True
+    old.leading.place = Place("host", 1, lambda: old.leads, may_hand_over=lambda: may_hand_over)
+    old.lead()
+    old.leads = False
+    old.leading.look()
+    assert old.leading.leaves
+    may_hand_over = False
+    assert not old.leading.leaves
+    stream.append("LEAD host.2 None")
+    old.read()
+    assert old.leading.state is Lead.HANDING
+    assert old.leading.leaves
+    new.read_way(old)
+    new.read_way(old)
+    assert not old.leading.leaves
+
+
 def handed_over(order: str) -> tuple[list[str], Lead, Lead]:
     """What was passed on, and the states of the two at the end."""
     stream: list[str] = []

@@ -25,6 +25,7 @@ from python_server.socketio.cluster.port import (
     Question,
     QuestionKind,
 )
+from python_server.socketio.cluster.receiver import ClusterReceiver
 from python_server.socketio.cluster.requests import AcksQuestion, plain
 from python_server.socketio.packet import TextCodec
 from told_time import Clock
@@ -312,6 +313,24 @@ def test_a_question_that_only_a_later_release_knows_is_ended_and_refused(alone: 
     answer: Any = there.requests.answer_alone if alone else there.requests.answer
     asked = (asking, Clients()) if alone else (asking, "there", Clients(), Siblings())
     with pytest.raises(Malformed, match="unknown kind: 'weather'"):
+        answer(*asked)
+    for channel, payload, _ in there.published:
+        here.hear(*here.reader.read([(channel, payload)], 0))  # type: ignore[arg-type]
+    assert (here.parts, here.ended) == ([], [1])
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_question_with_data_that_nobody_here_understands_is_ended_and_refused(alone: bool) -> None:
+    """As a later release may ask it."""
+    here, there = Machine("here"), Machine("there")
+    here.ask()
+    here.reached(1)
+    asking = Asking(next(iter(here.requests._asked)), here.requests.name, "rooms", "/", {"sid": "a"})
+    nothing: Any = None
+    clients = ClusterReceiver({}, hear=nothing, reached=nothing, disconnect=nothing, ask=nothing)
+    answer: Any = there.requests.answer_alone if alone else there.requests.answer
+    asked = (asking, clients) if alone else (asking, "there", clients, NoBackplane())
+    with pytest.raises(Malformed):
         answer(*asked)
     for channel, payload, _ in there.published:
         here.hear(*here.reader.read([(channel, payload)], 0))  # type: ignore[arg-type]
