@@ -27,6 +27,7 @@ from own_ports import port_of_its_own
 from page_blocks import blocks_of
 
 APPS = Path(__file__).resolve().parent / "apps"
+LATER_RELEASE = str(APPS.parent / "peers" / "later_release.py")
 WAIT_SECONDS = 60.0
 SECRET = "of all machines"
 POLLING, WEBSOCKET, UPGRADING = ["polling"], ["websocket"], ["polling", "websocket"]
@@ -46,10 +47,14 @@ class Machine:
             "WSFRAME_CLUSTER_SECRET": SECRET,
             "WSFRAME_MACHINE_TAG": tag,
         }
-        supervisor = "python_server"
+        begin = partial(start, APPS, env=environment)
         if arguments[:1] == ("gunicorn",):
-            supervisor, *arguments = arguments
-        self.server = start(APPS, "machine_app:app", *arguments, env=environment, supervisor=supervisor)
+            self.server = begin("machine_app:app", *arguments[1:], supervisor="gunicorn")
+        elif arguments[:1] == ("later release",):
+            words = (LATER_RELEASE, "machine_app:app", "--host", "127.0.0.1", "--port", "0", *arguments[1:])
+            self.server = begin(*words, program=True)
+        else:
+            self.server = begin("machine_app:app", *arguments)
 
     @property
     def url(self) -> str:
@@ -156,6 +161,15 @@ def test_it_holds_for_one_worker_and_under_gunicorn(
     machines: Start, balanced: Balanced, arguments: tuple[str, ...]
 ) -> None:
     say_to_all(balanced(machines(*arguments)), [POLLING, UPGRADING, UPGRADING, POLLING])
+
+
+def test_two_releases_pass_on_for_each_other(launch: Any, redis_server: Any, balanced: Balanced) -> None:
+    """As during a deploy: one says more than the other one knows."""
+    make = partial(Machine, launch, redis_server.url, f"linked-{uuid.uuid4().hex}")
+    both = [make("m1", ("--workers", "2")), make("m2", ("later release", "--workers", "2"))]
+    wait_linked(*both)
+    say_to_all(balanced(both), [POLLING, UPGRADING, POLLING, UPGRADING])
+    both[0].server.wait_for("a frame of unknown kind 99 from another machine")
 
 
 def test_with_tls_between_them(machines: Start, balanced: Balanced, tmp_path: Path) -> None:
