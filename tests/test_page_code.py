@@ -72,7 +72,7 @@ RUN = {
         "nginx": (4, "e2e/test_scaling_page.py"),
         "text": (1, "e2e/test_scaling_page.py"),
         "yaml": (1, "e2e/test_scaling_page.py"),
-        "acl": (1, "e2e/test_brokers.py"),
+        "none": (1, "e2e/test_brokers.py"),
     },
     "docs/testing.md": {"python": (5, "server/api/test_pytest_plugin.py")},
     "docs/tutorial.md": {"python": (5, "e2e/test_tutorial.py"), "html": (1, "e2e/test_tutorial.py")},

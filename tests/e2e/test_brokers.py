@@ -26,7 +26,7 @@ from wanderers import PythonWanderer
 SCAN_SECONDS = 0.05
 # The line of an access list for the channel "shop", and what streams need beside it.
 PAGE = "docs/scaling.md"
-(LINE,) = blocks_of(PAGE, "acl")
+(LINE,) = blocks_of(PAGE, "none")
 STREAM_WORDS = re.findall(r"it also needs `(.*)`\. A database", PAGES[PAGE])[0]
 FORMS = pytest.mark.parametrize(
     "streams",
