@@ -21,7 +21,8 @@ def encode_more(word: msgspec.Struct) -> bytes:
 
 def send_more(stream: FrameStream, kind: words.Kind, word: msgspec.Struct | None = None) -> None:
     send(stream, kind, word)
-    if kind >= words.Kind.REQUEST:  # the greeting knows its words
+    # The greeting knows its words, and behind a client's handshake stand its own bytes.
+    if words.Kind.REQUEST <= kind < words.Kind.HANDSHAKE:
         later: Any = UNKNOWN_KIND
         send(stream, later, word)
 
