@@ -30,10 +30,9 @@ from python_server.machines.words import (
     Kind,
     RequestOrigin,
     WordsError,
-    address,
     read,
 )
-from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
+from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source, address_from
 from python_server.net.sendfile import FileSlice
 from python_server.net.transport import Piece
 
@@ -60,7 +59,7 @@ class AnsweringServices:
 def request_of(origin: RequestOrigin, head: bytes, limits: Limits) -> Request:
     """A request as the machine that got it has seen it. Raises BadRequest: it goes beyond our limits."""
     request = parse_head(head, limits)
-    request.peer, request.local = address(origin.peer), address(origin.local)
+    request.peer, request.local = address_from(origin.peer), address_from(origin.local)
     request.scheme, request.authority = origin.scheme, origin.authority
     request.handed = True
     return request
@@ -191,7 +190,7 @@ class AnsweringLink:
     def _serve(self, asked: ForeignRequest, request: Request, handler: RequestHandler) -> None:
         number = asked.number
         buffer = AnswerBuffer(
-            address(asked.origin.peer), address(asked.origin.local), partial(self._cut, number)
+            address_from(asked.origin.peer), address_from(asked.origin.local), partial(self._cut, number)
         )
         done = partial(self._done, number, buffer)
         exchange = Exchange(request, self.services.exchange, buffer, done, _no_upgrade)

@@ -55,10 +55,6 @@ class AskingLink:
         self._pinging = self.make_deadline(self._ping)
         self._pinging.set(PING_SECONDS)
 
-    @property
-    def waiting_count(self) -> int:
-        return len(self._asked)
-
     def ask(
         self,
         exchange: Exchange,

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from python_server.net.byte_handler import Address, Buffer
+from python_server.net.byte_handler import Buffer
 
 VERSION: Final = 1
 HEADER_BYTES: Final = 5
@@ -143,11 +143,6 @@ def read(payload: bytes, kind: type[Word]) -> Word:
         return msgspec.msgpack.decode(payload, type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise WordsError(f"a malformed {kind.__name__}: {error}") from None
-
-
-def address(value: object) -> Address:
-    """A socket's address, which is a tuple or a UNIX one's name."""
-    return tuple(value) if isinstance(value, list) else value if isinstance(value, str) else None
 
 
 class FrameReader:

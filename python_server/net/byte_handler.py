@@ -14,6 +14,13 @@ Address = tuple[object, ...] | str | bytes | None
 Whom = TypeVar("Whom")
 
 
+def address_from(value: object) -> Address:
+    """An address that has come from another process: a tuple has become a list on its way."""
+    if isinstance(value, list):
+        return tuple(value)
+    return value if isinstance(value, tuple | str | bytes) else None
+
+
 class Source(Sized, Protocol):
     """Port: where a handler leaves small pieces for the transport to take, without a call of `write`."""
 

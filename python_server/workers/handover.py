@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from python_server.connection.exchange import Exchange, TransportLike
-from python_server.net.byte_handler import Address
+from python_server.net.byte_handler import Address, address_from
 from python_server.net.loop import Loop
 from python_server.net.relay import RelayEnd, relay_to_socket
 from python_server.net.sockets import Socket
@@ -174,16 +174,10 @@ class Handover:
             return
         passed, sock = with_socket(payload, PassedConnection, descriptor)
         sock.setblocking(False)
-        transport = Transport(
-            self.loop, sock, self.report, self.limits, _address(passed.peer), _address(passed.local)
-        )
+        peer, local = address_from(passed.peer), address_from(passed.local)
+        transport = Transport(self.loop, sock, self.report, self.limits, peer, local)
         try:
             self.serve(transport, passed.data)
         except Exception as error:
             self.report("connection", error)
             transport.close("internal error")
-
-
-def _address(value: Any) -> Any:
-    """A socket's addresses are tuples, or the name of a UNIX one."""
-    return tuple(value) if isinstance(value, list) else value

@@ -92,7 +92,7 @@ def test_answers_come_in_any_order_and_each_finds_its_client(asking: Asking) -> 
     for number in (3, 1, 2):
         asking.answer(number, data=OK + b"%d" % number)
     assert [client.transport.wire for client in clients] == [OK + b"%d" % number for number in (1, 2, 3)]
-    assert asking.link.waiting_count == 0
+    assert len(asking.link._asked) == 0
     assert [client.given for client in clients] == [["/1"], ["/2"], ["/3"]]
     assert [client.done for client in clients] == [[], [], []]  # it is counted where it was answered
 
@@ -227,7 +227,7 @@ def test_requests_wait_while_the_home_takes_nothing(asking: Asking) -> None:
     said = [(kind, word.number) for kind, word in asking.said()]
     assert said == [(kind, n) for n in (1, 3, 4) for kind in (Kind.REQUEST, Kind.HURRY)]
     asking.answer(3)
-    assert asking.link.waiting_count == 2
+    assert len(asking.link._asked) == 2
 
 
 def test_a_link_that_is_closed_tells_nobody(asking: Asking) -> None:

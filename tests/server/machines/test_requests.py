@@ -379,7 +379,7 @@ def test_many_bodies_at_once_fill_no_link_and_cost_no_session(world: World) -> N
     for client, sid in zip(clients, sids, strict=True):
         client.send(post(sid, b"4" + b"x" * 900_000))
     [ours] = world["m2"].links._links.values()
-    world.until(lambda: ours.waiting_count == 81)
+    world.until(lambda: len(ours._asked) == 81)
     assert ours.stream.transport.queued_bytes < 2_000_000
     for client in clients[:40]:
         client.leave()

@@ -23,10 +23,10 @@ from python_server.machines.words import (
     Proof,
     RequestOrigin,
     WordsError,
-    address,
     frame,
     read,
 )
+from python_server.net.byte_handler import address_from
 
 ORIGIN = RequestOrigin(("192.0.2.1", 4000), "/run/socket", "https", "here:8000")
 WORDS: list[tuple[Kind, Any]] = [
@@ -86,8 +86,11 @@ def test_what_follows_the_last_frame_can_be_taken() -> None:
 
 def test_an_address_is_a_tuple_again() -> None:
     came = read(frame(Kind.HANDSHAKE, WORDS[-1][1])[5:], ForeignHandshake)
-    assert (address(came.origin.peer), address(came.origin.local)) == (("192.0.2.1", 4000), "/run/socket")
-    assert address(None) is None
+    assert (address_from(came.origin.peer), address_from(came.origin.local)) == (
+        ("192.0.2.1", 4000),
+        "/run/socket",
+    )
+    assert address_from(None) is None
 
 
 def test_a_frame_is_no_longer_than_its_bound() -> None:
