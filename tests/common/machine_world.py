@@ -35,7 +35,7 @@ from python_server.net.system import REAL
 from python_server.net.tls import HandshakeQueue, TLSTransport
 from python_server.net.transport import Transport
 from python_server.settings import HTTPSettings, Settings, TransportSettings, WebSocketSettings
-from worker_town import ENGINE_PATH, TURNS_MAX_COUNT, Client, Elsewhere, Heard
+from worker_town import ENGINE_PATH, Client, Elsewhere, Heard, turn_until
 
 SECRET = b"of all machines"
 LIMITS = replace(
@@ -243,14 +243,7 @@ class World:
 
     def until(self, done: Callable[[], bool]) -> None:
         """Turn the loop and the clients until `done()`; no time passes."""
-        for _ in range(TURNS_MAX_COUNT):
-            if done():
-                return
-            self.loop.run_once(0.002)
-            for client in self.clients:
-                if client.sock.fileno() >= 0:
-                    client.pump()
-        raise AssertionError("it has not come to pass")
+        turn_until(self.loop, self.clients, done)
 
     def turn(self, count: int = 10) -> None:
         for _ in range(count):

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -346,6 +346,18 @@ class TLSClient(Client):
             self.ended = True
 
 
+def turn_until(loop: Loop, clients: Iterable[Client], done: Callable[[], bool]) -> None:
+    """Turn the loop and the clients until `done()`."""
+    for _ in range(TURNS_MAX_COUNT):
+        if done():
+            return
+        loop.run_once(0.002)
+        for client in clients:
+            if client.sock.fileno() >= 0:
+                client.pump()
+    raise AssertionError("it has not come to pass")
+
+
 class Town:
     """Workers that are each other's siblings, on one loop.
 
@@ -375,14 +387,7 @@ class Town:
 
     def until(self, done: Callable[[], bool]) -> None:
         """Turn the loop and the clients until `done()`."""
-        for _ in range(TURNS_MAX_COUNT):
-            if done():
-                return
-            self.loop.run_once(0.002)
-            for client in self.clients:
-                if client.sock.fileno() >= 0:
-                    client.pump()
-        raise AssertionError("it has not come to pass")
+        turn_until(self.loop, self.clients, done)
 
     def turn(self, count: int = 5) -> None:
         for _ in range(count):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
+from joined_machines import Machines
 from outside_tools import missing_tool, outside_tool
 from python_server.serve import client_files
 from running_program import RunningProgram
@@ -191,6 +192,20 @@ def launch() -> Iterator[Serve]:
     running: list[ServerProcess] = []
     yield starter(running)
     stopped(running, signal.SIGQUIT)  # which their workers hear of too
+
+
+@pytest.fixture
+def join(serve: Any) -> Iterator[Callable[[str], Machines]]:
+    """join(URL): machines on a channel of that broker."""
+    made: list[Machines] = []
+
+    def make(url: str) -> Machines:
+        made.append(Machines(serve, url))
+        return made[-1]
+
+    yield make
+    for machines in made:
+        machines.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ It must not know how a message is written. Every wait is for something that was 
 import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 import redis
 import trustme
 
-from joined_machines import APPS, JOINED, WAIT_SECONDS, Client, Machines, repeat
+from joined_machines import APPS, JOINED, WAIT_SECONDS, Client, repeat
 from outside_tools import outside_tool
 from own_redis import RedisServer
 from own_redis_cluster import OwnRedisCluster
@@ -32,20 +32,6 @@ FORMS = pytest.mark.parametrize(
     "streams",
     [pytest.param("", id="channel"), pytest.param("+streams", id="stream", marks=pytest.mark.extended)],
 )
-
-
-@pytest.fixture
-def join(serve: Any) -> Iterator[Callable[[str], Machines]]:
-    """join(URL): machines on a channel of that broker."""
-    made: list[Machines] = []
-
-    def make(url: str) -> Machines:
-        made.append(Machines(serve, url))
-        return made[-1]
-
-    yield make
-    for machines in made:
-        machines.close()
 
 
 def hear_until(client: Client, last: Any) -> list[Any]:

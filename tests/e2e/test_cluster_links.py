@@ -21,16 +21,15 @@ import requests
 import trustme
 from websockets.sync.client import connect
 
-from ordered_clients import SimpleClient
 from own_nginx import Nginx
 from own_ports import port_of_its_own
 from page_blocks import blocks_of
+from room_talk import POLLING, UPGRADING, WEBSOCKET, say_to_all
 
 APPS = Path(__file__).resolve().parent / "apps"
 LATER_RELEASE = str(APPS.parent / "peers" / "later_release.py")
 WAIT_SECONDS = 60.0
 SECRET = "of all machines"
-POLLING, WEBSOCKET, UPGRADING = ["polling"], ["websocket"], ["polling", "websocket"]
 
 
 class Machine:
@@ -129,24 +128,6 @@ def balanced(tmp_path: Path) -> Iterator[Balanced]:
     yield start
     for program in running:
         program.stop()
-
-
-def say_to_all(url: str, transports: list[list[str]]) -> list[str]:
-    """One says something in a room, all hear it; the ids of their sessions."""
-    clients = [SimpleClient() for _ in transports]
-    try:
-        for client, ways in zip(clients, transports, strict=True):
-            client.connect(url, transports=ways)
-            client.call("join", "red")
-        sids = [client.client.eio.sid for client in clients]
-        for client in clients:
-            client.emit("say", ("hello", {"to": "red"}))
-            for listener in clients:
-                assert listener.receive(WAIT_SECONDS) == ["said", "hello"]
-        return sids
-    finally:
-        for client in clients:
-            client.disconnect()
 
 
 def test_any_request_may_go_to_any_machine(pair: list[Machine], balanced: Balanced) -> None:

@@ -6,7 +6,7 @@ It must not know how a message is written. Every wait is for something that was 
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,6 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRabbitMQ]:
     server = OwnRabbitMQ(folder)
     yield server
     server.close()
-
-
-@pytest.fixture
-def join(serve: Any) -> Iterator[Callable[[str], Machines]]:
-    """join(URL): machines on a channel of that broker."""
-    made: list[Machines] = []
-
-    def make(url: str) -> Machines:
-        made.append(Machines(serve, url))
-        return made[-1]
-
-    yield make
-    for machines in made:
-        machines.close()
 
 
 def hears(client: Client, *expected: Any) -> None:

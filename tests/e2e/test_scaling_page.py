@@ -22,6 +22,7 @@ from own_haproxy import HAProxy
 from own_nginx import Nginx
 from own_ports import port_of_its_own
 from python_server import Emitter
+from room_talk import POLLING, UPGRADING, WEBSOCKET, say_to_all
 from running_program import RunningProgram
 
 APPS = Path(__file__).resolve().parent / "apps"
@@ -109,27 +110,6 @@ def balanced(tmp_path: Path) -> Iterator[Balanced]:
     yield start
     for program in running:
         program.stop()
-
-
-def say_to_all(url: str, transports: list[list[str]]) -> list[str]:
-    """One says something in a room, all hear it; the ids of their sessions."""
-    clients = [SimpleClient() for _ in transports]
-    try:
-        for client, ways in zip(clients, transports, strict=True):
-            client.connect(url, transports=ways)
-            client.call("join", "red")
-        sids = [client.client.eio.sid for client in clients]
-        for client in clients:
-            client.emit("say", ("hello", {"to": "red"}))
-            for listener in clients:
-                assert listener.receive(WAIT_SECONDS) == ["said", "hello"]
-        return sids
-    finally:
-        for client in clients:
-            client.disconnect()
-
-
-POLLING, WEBSOCKET, UPGRADING = ["polling"], ["websocket"], ["polling", "websocket"]
 
 
 @pytest.mark.parametrize("balancer", [nginx, haproxy, pytest.param(envoy, marks=pytest.mark.extended)])
