@@ -13,6 +13,7 @@ import pytest
 import redis
 import trustme
 
+from link_log import WAIT_SECONDS, LinkLog
 from python_server.socketio.cluster.broker import url as broker
 from python_server.socketio.cluster.broker.connections import (
     BrokerLinkState,
@@ -24,54 +25,6 @@ from python_server.socketio.cluster.broker.post_queue import QUEUE_MAX_BYTES, QU
 from python_server.socketio.cluster.broker.url import connector
 from python_server.socketio.cluster.port import BrokerOptions
 
-WAIT_SECONDS = 60.0
-
-
-class Log:
-    """What threads tell, and a wait for it."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.states: list[tuple[BrokerLinkState, str]] = []
-        self.messages: list[tuple[bytes, bytes | None]] = []
-        self.reached: list[Any] = []
-        self.refusals: list[tuple[str, str]] = []
-        self.oversized_count = self.dropped_count = 0
-
-    def state(self, state: BrokerLinkState, reason: str) -> None:
-        self._tell(lambda: self.states.append((state, reason)))
-
-    def heard(self, messages: list[tuple[bytes, bytes | None]], oversized_count: int) -> None:
-        def take() -> None:
-            self.messages += messages
-            self.oversized_count += oversized_count
-
-        self._tell(take)
-
-    def refused(self, command: str, reason: str) -> None:
-        self._tell(lambda: self.refusals.append((command, reason)))
-
-    def done(self, count: Any) -> None:
-        self._tell(lambda: self.reached.append(count))
-
-    def dropped(self, count: int) -> None:
-        def take() -> None:
-            self.dropped_count += count
-
-        self._tell(take)
-
-    def _tell(self, change: Callable[[], Any]) -> None:
-        with self._changed:
-            change()
-            self._changed.notify_all()
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        with self._changed:
-            assert self._changed.wait_for(condition, WAIT_SECONDS), vars(self)
-
-    def payloads(self, channel: bytes = b"c") -> list[bytes]:
-        return [payload for name, payload in self.messages if name == channel and payload is not None]
-
 
 @pytest.fixture
 def made() -> Iterator[list[Any]]:
@@ -82,13 +35,13 @@ def made() -> Iterator[list[Any]]:
         link.join(WAIT_SECONDS)
 
 
-Pair = Callable[[str], tuple[Publisher, Subscriber, Log]]
+Pair = Callable[[str], tuple[Publisher, Subscriber, LinkLog]]
 
 
 @pytest.fixture
 def pair(made: list[Any]) -> Pair:
-    def make(url: str) -> tuple[Publisher, Subscriber, Log]:
-        log = Log()
+    def make(url: str) -> tuple[Publisher, Subscriber, LinkLog]:
+        log = LinkLog()
         connect = connector(BrokerOptions(url, "c"))
         publisher = Publisher(connect, log.state, log.dropped)
         subscriber = Subscriber(connect, log.state, log.heard, 1_000_000)
@@ -108,8 +61,8 @@ def test_messages_arrive_in_order_with_the_number_of_ears(redis_server: Any, pai
     for payload in sent:
         publisher.publish(b"c", payload, log.done)
     assert publisher.flush(WAIT_SECONDS)
-    log.wait(lambda: len(log.payloads()) == 5000)
-    assert log.payloads() == sent
+    log.wait(lambda: len(log.payloads(b"c")) == 5000)
+    assert log.payloads(b"c") == sent
     assert log.reached == [1] * 5000
     assert publisher.queued_bytes == publisher.queued_count == 0
 
@@ -122,9 +75,9 @@ def test_channels_change_while_it_listens(redis_server: Any, pair: Pair) -> None
     log.wait(lambda: (b"d", None) in log.messages and (b"e", None) in log.messages)
     subscriber.unwant(b"d")
     publisher.publish(b"c", b"poke")
-    log.wait(lambda: len(log.payloads()) == 2)
+    log.wait(lambda: len(log.payloads(b"c")) == 2)
     publisher.publish(b"c", b"poke")  # behind the word that takes d away
-    log.wait(lambda: len(log.payloads()) == 3)
+    log.wait(lambda: len(log.payloads(b"c")) == 3)
     publisher.publish(b"d", b"1", log.done)
     publisher.publish(b"e", b"2", log.done)
     log.wait(lambda: len(log.reached) == 2)
@@ -154,7 +107,7 @@ def test_a_broker_that_goes_and_comes_back(new_redis: Callable[..., Any], pair: 
     server.start()
     log.wait(lambda: sum(state is BrokerLinkState.UP for state, _ in log.states) == 4)
     publisher.publish(b"c", b"afterwards", log.done)
-    log.wait(lambda: b"afterwards" in log.payloads())
+    log.wait(lambda: b"afterwards" in log.payloads(b"c"))
     assert [state for state, _ in log.states].count(BrokerLinkState.LOST) == 2, "one word for each connection"
     assert log.reached[0] is not None, "what was said meanwhile was kept"
     assert log.dropped_count == 0
@@ -174,7 +127,7 @@ def test_a_broker_that_is_not_there_at_first(new_redis: Callable[..., Any], pair
 @pytest.mark.parametrize("kind", [Publisher, Subscriber])
 def test_a_link_that_is_closed_while_it_connects_ends(redis_server: Any, made: list[Any], kind: type) -> None:
     """There is no socket yet that could be shut down."""
-    log, connections = Log(), []
+    log, connections = LinkLog(), []
     make = connector(BrokerOptions(redis_server.url, "c"))
 
     def connect() -> Any:
@@ -237,12 +190,12 @@ class ToldSocket:
 @pytest.fixture
 def told_pair(
     new_redis: Callable[..., Any], made: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[float], tuple[Any, Publisher, Subscriber, Log, threading.Semaphore]]:
+) -> Callable[[float], tuple[Any, Publisher, Subscriber, LinkLog, threading.Semaphore]]:
     """told_pair(seconds): both are up, on their own broker. So long the publisher waits for an answer, and
     it says nothing by itself; the subscriber waits until the semaphore is released."""
 
-    def make_pair(answer_seconds: float) -> tuple[Any, Publisher, Subscriber, Log, threading.Semaphore]:
-        server, log, over = new_redis(), Log(), threading.Semaphore(0)
+    def make_pair(answer_seconds: float) -> tuple[Any, Publisher, Subscriber, LinkLog, threading.Semaphore]:
+        server, log, over = new_redis(), LinkLog(), threading.Semaphore(0)
         options = BrokerOptions(server.url, "c")
         monkeypatch.setattr(broker, "PATIENCE_SECONDS", answer_seconds)
         publisher = Publisher(connector(options), log.state, log.dropped)
@@ -285,7 +238,7 @@ def test_a_broker_that_stands_still(told_pair: Any) -> None:
         server.resume()
     log.wait(lambda: log.messages.count((b"c", None)) == 2 and publisher.state is BrokerLinkState.UP)
     publisher.publish(b"c", b"afterwards", log.done)
-    log.wait(lambda: b"afterwards" in log.payloads())
+    log.wait(lambda: b"afterwards" in log.payloads(b"c"))
 
 
 def test_an_idle_connection_is_kept(told_pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +260,7 @@ def test_an_idle_connection_is_kept(told_pair: Any, monkeypatch: pytest.MonkeyPa
         publisher.publish(b"c", b"from now on it is soon idle")
         until_pinged(5)
     publisher.publish(b"c", b"still here", log.done)
-    log.wait(lambda: b"still here" in log.payloads())
+    log.wait(lambda: b"still here" in log.payloads(b"c"))
     assert log.states == before
 
 
@@ -316,7 +269,7 @@ def test_a_message_too_large_is_passed_over(redis_server: Any, pair: Pair) -> No
     log.wait(lambda: (b"c", None) in log.messages)
     publisher.publish(b"c", b"x" * 1_000_001)
     publisher.publish(b"c", b"next")
-    log.wait(lambda: log.payloads() == [b"next"])
+    log.wait(lambda: log.payloads(b"c") == [b"next"])
     assert log.oversized_count == 1
 
 
@@ -329,7 +282,7 @@ def test_a_password(new_redis: Callable[..., Any], pair: Pair) -> None:
     publisher, _, log = pair(server.url.replace("redis://", "redis://:s3cret%2F%40@"))
     log.wait(lambda: (b"c", None) in log.messages)
     publisher.publish(b"c", b"in")
-    log.wait(lambda: log.payloads() == [b"in"])
+    log.wait(lambda: log.payloads(b"c") == [b"in"])
 
 
 def test_a_unix_socket(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
@@ -337,7 +290,7 @@ def test_a_unix_socket(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any)
     publisher, _, log = pair(f"unix://{tmp_path}/redis.sock?db=0")
     log.wait(lambda: (b"c", None) in log.messages)
     publisher.publish(b"c", b"in")
-    log.wait(lambda: log.payloads() == [b"in"])
+    log.wait(lambda: log.payloads(b"c") == [b"in"])
 
 
 def test_valkeys_library(redis_server: Any, pair: Pair) -> None:
@@ -345,7 +298,7 @@ def test_valkeys_library(redis_server: Any, pair: Pair) -> None:
     publisher, _, log = pair(redis_server.url.replace("redis://", "valkey://"))
     log.wait(lambda: (b"c", None) in log.messages)
     publisher.publish(b"c", b"in")
-    log.wait(lambda: log.payloads() == [b"in"])
+    log.wait(lambda: log.payloads(b"c") == [b"in"])
 
 
 def test_tls(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
@@ -361,7 +314,7 @@ def test_tls(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
     log.wait(lambda: (b"c", None) in log.messages)
     payload = b"x" * 900_000
     publisher.publish(b"c", payload)
-    log.wait(lambda: log.payloads() == [payload])
+    log.wait(lambda: log.payloads(b"c") == [payload])
 
 
 def test_a_sentinel_names_the_master(new_redis: Callable[..., Any], pair: Pair, tmp_path: Any) -> None:
@@ -372,7 +325,7 @@ def test_a_sentinel_names_the_master(new_redis: Callable[..., Any], pair: Pair, 
     publisher, _, log = pair(f"redis+sentinel://127.0.0.1:{sentinel.port}/0/mine")
     log.wait(lambda: (b"c", None) in log.messages)
     publisher.publish(b"c", b"in")
-    log.wait(lambda: log.payloads() == [b"in"])
+    log.wait(lambda: log.payloads(b"c") == [b"in"])
 
 
 # Where a channel is a stream
@@ -386,9 +339,9 @@ def in_stream(server: Any) -> list[bytes]:
 
 
 @pytest.fixture
-def streams(made: list[Any]) -> Callable[..., tuple[Publisher, Log]]:
-    def make(url: str, starts: bool = True) -> tuple[Publisher, Log]:
-        log, connect = Log(), connector(BrokerOptions(url, "s"))
+def streams(made: list[Any]) -> Callable[..., tuple[Publisher, LinkLog]]:
+    def make(url: str, starts: bool = True) -> tuple[Publisher, LinkLog]:
+        log, connect = LinkLog(), connector(BrokerOptions(url, "s"))
         stream = Stream(b"s", 100_000, HOLE)
         publisher = Publisher(connect, log.state, log.dropped, stream=stream, refused=log.refused)
         made.append(publisher)
@@ -611,7 +564,7 @@ class Scripted:
 
 def test_nothing_is_said_behind_what_came_later(made: list[Any]) -> None:
     """The broker has refused one, and taken the next: that the first is missing is told in its place."""
-    log = Log()
+    log = LinkLog()
     first = Scripted(ResponseError("no memory"), b"1-0", ResponseError("no memory"))
     connections = [first, Scripted(b"2-0", b"3-0", b"4-0")]
     connections[1].sent.append([])

@@ -6,7 +6,6 @@ It must not know what a message says. The broker is the small one of docs/how-to
 import asyncio
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,56 +13,13 @@ from typing import Any
 import pytest
 
 from folder_broker_page import install_folder_broker
+from link_log import WAIT_SECONDS, LinkLog
 from python_server.net.system import REAL
 from python_server.socketio.cluster.broker import url as broker
 from python_server.socketio.cluster.broker.connections import BrokerLinkState, Publisher
 from python_server.socketio.cluster.broker.plugin_links import PluginConnection, PluginSubscriber
 from python_server.socketio.cluster.broker.plugins import open_client
 from python_server.socketio.cluster.broker.requests import UNKNOWN_COUNT
-
-WAIT_SECONDS = 60.0
-
-
-class Log:
-    """What threads tell, and a wait for it."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self.states: list[tuple[BrokerLinkState, str]] = []
-        self.messages: list[tuple[bytes, bytes | None]] = []
-        self.told: list[Any] = []
-        self.oversized_count = self.dropped_count = 0
-
-    def state(self, state: BrokerLinkState, reason: str) -> None:
-        self._tell(lambda: self.states.append((state, reason)))
-
-    def heard(self, messages: list[tuple[bytes, bytes | None]], oversized_count: int) -> None:
-        def take() -> None:
-            self.messages += messages
-            self.oversized_count += oversized_count
-
-        self._tell(take)
-
-    def done(self, count: Any) -> None:
-        self._tell(lambda: self.told.append(count))
-
-    def dropped(self, count: int) -> None:
-        def take() -> None:
-            self.dropped_count += count
-
-        self._tell(take)
-
-    def _tell(self, change: Callable[[], Any]) -> None:
-        with self._changed:
-            change()
-            self._changed.notify_all()
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        with self._changed:
-            assert self._changed.wait_for(condition, WAIT_SECONDS), vars(self)
-
-    def payloads(self) -> list[bytes]:
-        return [payload for _, payload in self.messages if payload is not None]
 
 
 @pytest.fixture
@@ -94,11 +50,13 @@ def run() -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-def pair(folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[Publisher, PluginSubscriber, Log]:
+def pair(
+    folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Publisher, PluginSubscriber, LinkLog]:
     monkeypatch.setattr(broker, "PATIENCE_SECONDS", 0.2)
     client = open_client(f"folder://{folder}", "c", {})
     assert client is not None
-    log = Log()
+    log = LinkLog()
     publisher = Publisher(lambda: PluginConnection(client.publisher()), log.state, log.dropped)
     subscriber = PluginSubscriber(client.subscriber, log.state, log.heard, 50_000, REAL)
     subscriber.want(b"c", b"d")
@@ -115,7 +73,7 @@ def test_messages_arrive_in_order_with_the_number_of_subscriptions(pair: Any) ->
     assert publisher.flush(WAIT_SECONDS)
     log.wait(lambda: len(log.payloads()) == 1000)
     assert log.payloads() == sent
-    assert log.told == [1] * 1000 + [0]
+    assert log.reached == [1] * 1000 + [0]
     assert publisher.published_count == 1001
 
 
@@ -230,7 +188,7 @@ def test_a_package_that_tells_no_number(count: Any) -> None:
 
 @pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, asyncio.CancelledError])
 def test_whatever_a_package_raises_the_connection_is_made_again(run: Any, kind: type[BaseException]) -> None:
-    log, faults = Log(), [kind("enough")]
+    log, faults = LinkLog(), [kind("enough")]
 
     class Raising(Scripted):
         def publish(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[int | None]:
@@ -244,7 +202,7 @@ def test_whatever_a_package_raises_the_connection_is_made_again(run: Any, kind: 
     log.wait(lambda: len(log.states) == 3)
     assert log.states[1] == (BrokerLinkState.LOST, "enough")
     publisher.publish(b"a", b"x", log.done)
-    log.wait(lambda: log.told == [None, 4])
+    log.wait(lambda: log.reached == [None, 4])
 
 
 def test_a_package_that_tells_of_another_number_of_messages() -> None:
