@@ -1,39 +1,53 @@
-"""wsproto: its connection fed with bytes, and its frame protocol's way out.
+"""wsproto: its connection fed with bytes and asked for events, its `send` for messages.
 
 It must not use anything below its public classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, Message
+from wsproto.events import BytesMessage, TextMessage
+
+from peers.ends import Handler, Reads, Sink
+
+TYPES = {"server": ConnectionType.SERVER, "client": ConnectionType.CLIENT}
 
 
-def parse(stream: bytes) -> Callable[[], list[object]]:
-    connection = Connection(ConnectionType.SERVER)
+def receive(role: str, reads: Reads, kind: str, handle: Handler) -> Callable[[], None]:
+    """Messages are put together here: an event has what came of one."""
+    connection = Connection(TYPES[role])
+    parts: list[Any] = []
 
-    def run() -> list[object]:
-        connection.receive_data(stream)
-        messages: list[object] = []
-        parts: list[bytes] = []
-        for event in connection.events():
-            if isinstance(event, Message):
+    def run() -> None:
+        for data in reads.copies():
+            connection.receive_data(data)
+            for event in connection.events():
+                if not isinstance(event, TextMessage | BytesMessage):
+                    continue
+                text = isinstance(event, TextMessage)
+                if event.message_finished and not parts:
+                    handle(event.data if text else bytes(event.data))
+                    continue
                 parts.append(event.data)
                 if event.message_finished:
-                    messages.append(bytes(parts[0]) if len(parts) == 1 else b"".join(parts))
-                    parts = []
-        return messages
+                    handle("".join(parts) if text else b"".join(parts))
+                    parts.clear()
 
     return run
 
 
-def encode(payload: bytes, times: int) -> Callable[[], None]:
-    connection = Connection(ConnectionType.SERVER)
+def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> Callable[[], None]:
+    connection = Connection(TYPES[role])
 
     def run() -> None:
-        for _ in range(times):
-            connection.send(BytesMessage(data=payload))
+        write, send = sink.write, connection.send
+        for message in messages:
+            if isinstance(message, str):
+                write(send(TextMessage(data=message)))
+            else:
+                write(send(BytesMessage(data=message)))
 
     return run
