@@ -94,7 +94,8 @@ def figures_of(case: Case, seconds: list[float]) -> dict[str, float]:
 
 
 def nanoseconds(case: Case, seconds: list[float]) -> str:
-    return f"{case.peer} {statistics.median(seconds) / case.items * 1e9:,.1f} ns"
+    size = "" if case.wire_bytes is None else f" {case.wire_bytes / case.items:,.0f} B"
+    return f"{case.peer} {statistics.median(seconds) / case.items * 1e9:,.1f} ns{size}"
 
 
 def words_of(goal: dict[str, Any]) -> str:

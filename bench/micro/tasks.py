@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import deflate_cases
 import mask_cases
 import receive_cases
 import send_cases
 from cases import Task
 
-KINDS = (receive_cases, send_cases, mask_cases)
+KINDS = (receive_cases, send_cases, deflate_cases, mask_cases)
 
 
 def all_tasks(pattern: str = "") -> Iterator[Task]:

@@ -6,14 +6,17 @@ It must not start a loop: the reader and the mask need none, and the writer's tr
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
+from aiohttp import set_zlib_backend
 from aiohttp._websocket.helpers import websocket_mask
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 from aiohttp._websocket.writer import WebSocketWriter
 
-from peers.ends import Handler, Reads, Sink, always
+from peers.ends import Deflate, Handler, Reads, Sink, always
 
 # A reader of 3.14.5 that was fed some GiB begins to hold messages back: it is renewed before that.
 RENEW_BYTES = 1 << 30
@@ -82,13 +85,17 @@ class Transport(Sink):
 
 
 def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> Callable[[], None]:
+    return send_by(writer_of(sink, use_mask=role == "client"), messages)
+
+
+def writer_of(sink: Sink, **settings: Any) -> WebSocketWriter:
+    protocol: Any = Protocol()
+    transport: Any = Transport(sink)
+    return WebSocketWriter(protocol, transport, limit=1 << 30, **settings)
+
+
+def send_by(writer: WebSocketWriter, messages: Sequence[str | bytes]) -> Callable[[], None]:
     """`send_frame`, as `send_str` and `send_bytes` of its WebSocket call it."""
-    writer = WebSocketWriter(
-        Protocol(),
-        Transport(sink),
-        use_mask=role == "client",
-        limit=1 << 30,  # type: ignore[arg-type]
-    )
 
     async def run_through() -> None:
         send_frame: Any = writer.send_frame
@@ -99,6 +106,42 @@ def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> C
                 await send_frame(message, 2)
 
     return lambda: finish(run_through())
+
+
+class Compressing:
+    """Its writer with one of the libraries that `set_zlib_backend` takes, at that library's fastest level."""
+
+    def __init__(self, library: ModuleType) -> None:
+        self.library = library
+
+    def receive(self, settings: Deflate, reads: Reads, handle: Handler) -> Callable[[], None]:
+        return self.chosen(receive("server", reads, "any", handle))
+
+    def send(
+        self, settings: Deflate, messages: Sequence[str | bytes], sink: Sink
+    ) -> Callable[[], None] | None:
+        if settings.level is not None:
+            return None
+        return self.chosen(send_by(writer_of(sink, compress=15, notakeover=not settings.context), messages))
+
+    def chosen(self, call: Callable[[], None]) -> Callable[[], None]:
+        """The library is the whole process's, so it is chosen anew for each measured step."""
+
+        def run() -> None:
+            set_zlib_backend(self.library)
+            call()
+
+        return run
+
+
+def compressing() -> dict[str, Compressing]:
+    found = {}
+    for name, module in (("", "zlib"), ("_zlib_ng", "zlib_ng.zlib_ng"), ("_isal", "isal.isal_zlib")):
+        try:
+            found[f"aiohttp{name}"] = Compressing(importlib.import_module(module))
+        except ModuleNotFoundError:
+            continue
+    return found
 
 
 def mask_inplace(size: int, times: int) -> Callable[[], None]:

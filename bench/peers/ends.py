@@ -33,6 +33,19 @@ class Reads:
         return [view.obj for view in self.views] if self.made_before else map(bytes, self.views)
 
 
+@dataclass(frozen=True, slots=True)
+class Deflate:
+    """Settings of permessage-deflate that every peer gets alike; a window of 15 bits.
+
+    `context` says whether a message may refer to the one before it. Without a `level` each has its own
+    defaults for everything.
+    """
+
+    context: bool = True
+    level: int | None = 6
+    memory_level: int = 8
+
+
 class Sink:
     """A transport's side for writing, of which a case uses what its peer calls."""
 

@@ -7,22 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import websockets.protocol
+from websockets.extensions.permessage_deflate import (
+    ServerPerMessageDeflateFactory,
+    enable_server_permessage_deflate,
+)
 from websockets.frames import Opcode
+from websockets.protocol import CLIENT, OPEN, SERVER, Protocol
 from websockets.speedups import apply_mask
 
-from peers.ends import Handler, Reads, Sink
+from peers.ends import Deflate, Handler, Reads, Sink
 
-SIDES = {"server": websockets.protocol.SERVER, "client": websockets.protocol.CLIENT}
+SIDES = {"server": SERVER, "client": CLIENT}
 
 
-def protocol_of(role: str) -> websockets.protocol.Protocol:
-    return websockets.protocol.Protocol(SIDES[role], state=websockets.protocol.OPEN, max_size=1 << 26)
+def protocol_of(role: str) -> Protocol:
+    return Protocol(SIDES[role], state=OPEN, max_size=1 << 26)
 
 
 def receive(role: str, reads: Reads, kind: str, handle: Handler) -> Callable[[], None]:
+    return receive_by(protocol_of(role), reads, handle)
+
+
+def receive_by(protocol: Protocol, reads: Reads, handle: Handler) -> Callable[[], None]:
     """Messages are put together here: the protocol gives frames."""
-    protocol = protocol_of(role)
     text, parts, is_text = Opcode.TEXT, list[bytes](), False
 
     def run() -> None:
@@ -46,8 +53,10 @@ def receive(role: str, reads: Reads, kind: str, handle: Handler) -> Callable[[],
 
 
 def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> Callable[[], None]:
-    protocol = protocol_of(role)
+    return send_by(protocol_of(role), messages, sink)
 
+
+def send_by(protocol: Protocol, messages: Sequence[str | bytes], sink: Sink) -> Callable[[], None]:
     def run() -> None:
         write = sink.write
         send_text, send_binary, data_to_send = protocol.send_text, protocol.send_binary, protocol.data_to_send
@@ -60,6 +69,33 @@ def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> C
                 write(data)
 
     return run
+
+
+class Compressing:
+    """Its extension, set up as its server does after the handshake."""
+
+    def connected(self, settings: Deflate) -> Protocol:
+        if settings.level is None:
+            (factory,) = enable_server_permessage_deflate(None)
+        else:
+            factory = ServerPerMessageDeflateFactory(
+                not settings.context,
+                not settings.context,
+                compress_settings={"level": settings.level, "memLevel": settings.memory_level},
+            )
+        protocol = protocol_of("server")
+        protocol.extensions = [factory.process_request_params([("client_max_window_bits", None)], [])[1]]
+        return protocol
+
+    def receive(self, settings: Deflate, reads: Reads, handle: Handler) -> Callable[[], None]:
+        return receive_by(self.connected(settings), reads, handle)
+
+    def send(self, settings: Deflate, messages: Sequence[str | bytes], sink: Sink) -> Callable[[], None]:
+        return send_by(self.connected(settings), messages, sink)
+
+
+def compressing() -> dict[str, Compressing]:
+    return {"websockets": Compressing()}
 
 
 def mask_copy(size: int, times: int) -> Callable[[], None]:

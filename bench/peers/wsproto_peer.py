@@ -10,15 +10,19 @@ from typing import Any
 
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, TextMessage
+from wsproto.extensions import PerMessageDeflate
 
-from peers.ends import Handler, Reads, Sink
+from peers.ends import Deflate, Handler, Reads, Sink
 
 TYPES = {"server": ConnectionType.SERVER, "client": ConnectionType.CLIENT}
 
 
 def receive(role: str, reads: Reads, kind: str, handle: Handler) -> Callable[[], None]:
+    return receive_by(Connection(TYPES[role]), reads, handle)
+
+
+def receive_by(connection: Connection, reads: Reads, handle: Handler) -> Callable[[], None]:
     """Messages are put together here: an event has what came of one."""
-    connection = Connection(TYPES[role])
     parts: list[Any] = []
 
     def run() -> None:
@@ -40,8 +44,10 @@ def receive(role: str, reads: Reads, kind: str, handle: Handler) -> Callable[[],
 
 
 def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> Callable[[], None]:
-    connection = Connection(TYPES[role])
+    return send_by(Connection(TYPES[role]), messages, sink)
 
+
+def send_by(connection: Connection, messages: Sequence[str | bytes], sink: Sink) -> Callable[[], None]:
     def run() -> None:
         write, send = sink.write, connection.send
         for message in messages:
@@ -51,3 +57,22 @@ def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> C
                 write(send(BytesMessage(data=message)))
 
     return run
+
+
+class Compressing:
+    """Its extension; level and memory are not to be set, and are zlib's own, as those of the cases."""
+
+    def connected(self, settings: Deflate) -> Connection:
+        extension = PerMessageDeflate(not settings.context, None, not settings.context, None)
+        extension.accept("permessage-deflate; client_max_window_bits")
+        return Connection(ConnectionType.SERVER, extensions=[extension])
+
+    def receive(self, settings: Deflate, reads: Reads, handle: Handler) -> Callable[[], None]:
+        return receive_by(self.connected(settings), reads, handle)
+
+    def send(self, settings: Deflate, messages: Sequence[str | bytes], sink: Sink) -> Callable[[], None]:
+        return send_by(self.connected(settings), messages, sink)
+
+
+def compressing() -> dict[str, Compressing]:
+    return {"wsproto": Compressing()}
