@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ Peers = Mapping[str, ModuleType]
 class Case:
     """One peer at one task. `call` does `items` items, of `payload_bytes` altogether.
 
-    `wire_bytes` is what it makes of them where that differs from peer to peer.
+    `wire_bytes` is what it makes of them where that differs from peer to peer. `clock` tells the CPU seconds
+    of whoever does the work; `close` ends what was begun for the case.
     """
 
     peer: str
@@ -43,6 +45,8 @@ class Case:
     payload_bytes: int
     call: Callable[[], object]
     wire_bytes: int | None = None
+    clock: Callable[[], float] = time.thread_time
+    close: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

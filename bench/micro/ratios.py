@@ -7,6 +7,7 @@ It must not hold one run's figure against another's: each ratio is the median of
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -15,8 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +39,32 @@ QUICK_ROUNDS = 3
 EXTRAS = ("uvloop", "isal", "zlib-ng")
 
 
-def timed(call: Callable[[], object], repeats: int) -> float:
+def timed(case: Case, repeats: int) -> float:
     """CPU seconds of one call, over `repeats` of them: what a neighbour on the machine takes is not in it."""
-    begin = time.thread_time()
+    call, clock = case.call, case.clock
+    begin = clock()
     for _ in range(repeats):
         call()
-    return (time.thread_time() - begin) / repeats
+    return (clock() - begin) / repeats
 
 
-def repeats_for(call: Callable[[], object]) -> int:
-    once = min(timed(call, 1) for _ in range(5))
-    return max(1, int(STEP_SECONDS / max(once, 1e-7)))
+def repeats_for(case: Case) -> int:
+    repeats = 1
+    while (seconds := timed(case, repeats) * repeats) < STEP_SECONDS:
+        repeats *= 2
+    # The first calls may be slow: the last doubling is taken back only as far as the step stays long.
+    return max(1, round(repeats * STEP_SECONDS / seconds))
 
 
 def run_task(cases: list[Case], rounds: int) -> dict[str, list[float]]:
     """Seconds per call in each round; every round runs all of them, each time beginning with the next one."""
-    repeats = {case.peer: repeats_for(case.call) for case in cases}
+    repeats = {case.peer: repeats_for(case) for case in cases}
     seconds: dict[str, list[float]] = {case.peer: [] for case in cases}
     for number in range(rounds):
         turn = number % len(cases)
         for case in cases[turn:] + cases[:turn]:
             # The better of two: a neighbour on the machine disturbs one step, seldom both.
-            seconds[case.peer].append(min(timed(case.call, repeats[case.peer]) for _ in range(2)))
+            seconds[case.peer].append(min(timed(case, repeats[case.peer]) for _ in range(2)))
     return seconds
 
 
@@ -69,8 +72,12 @@ def measure(rounds: int, pattern: str) -> dict[str, Any]:
     peers = {name: module for name, module in installed_peers().items() if module is not None}
     results: dict[str, Any] = {}
     for task in all_tasks(pattern):
-        cases = list(task.cases(peers))
-        seconds = run_task(cases, rounds)
+        with contextlib.ExitStack() as ends:
+            cases = []
+            for case in task.cases(peers):
+                ends.callback(case.close)
+                cases.append(case)
+            seconds = run_task(cases, rounds)
         wire_bytes = {case.peer: case.wire_bytes for case in cases}
         results[task.name] = {
             "peers": {case.peer: figures_of(case, seconds[case.peer]) for case in cases},

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 
 import deflate_cases
+import echo_cases
 import mask_cases
 import receive_cases
 import send_cases
 from cases import Task
 
-KINDS = (receive_cases, send_cases, deflate_cases, mask_cases)
+KINDS = (receive_cases, send_cases, deflate_cases, echo_cases, mask_cases)
 
 
 def all_tasks(pattern: str = "") -> Iterator[Task]:

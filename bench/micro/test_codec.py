@@ -39,6 +39,9 @@ def test_case(benchmark: Any, task: Any, peer: str) -> None:
         "implementation": wsframe.IMPLEMENTATION,
         "mask_implementation": wsframe.MASK_IMPLEMENTATION,
     }
-    benchmark(found[0].call)
+    try:
+        benchmark(found[0].call)
+    finally:
+        found[0].close()
     if benchmark.stats is not None:  # with --benchmark-disable there are none
         benchmark.extra_info["bytes_per_second"] = found[0].payload_bytes / benchmark.stats.stats.min
