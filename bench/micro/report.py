@@ -118,7 +118,7 @@ def page(report: dict[str, Any]) -> str:
         "",
         f"Implementations take turns in {report['rounds']} rounds. A time is CPU time: that of the measuring "
         "thread, and for an echo that of the server's process. A ratio is the median of the rounds' own "
-        "ratios, with its quartiles; above 1 wsframe is faster. Absolute times differ from machine to machine.",
+        "ratios, with its quartiles; above 1 wsframe is faster. Times differ from machine to machine.",
         "",
         NOTES.read_text("utf-8").strip(),
         "",
