@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from cases import is_ours
+from units import rate
 
 plt.switch_backend("svg")
 mpl.rcParams["svg.hashsalt"] = "wsframe"  # the same plot gives the same file
@@ -27,13 +28,6 @@ DRAWN = (
     "echo on asyncio, 128 B",
     "echo on uvloop, 1 MiB",
 )
-
-
-def rate(per_second: float) -> str:
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if per_second >= size:
-            return f"{per_second / size:.2f} {unit}"
-    return f"{per_second:.0f} "
 
 
 def bars(tasks: dict[str, Any], out: Path) -> None:

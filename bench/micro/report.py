@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import plots
 from cases import is_limit, is_ours
 from goals import is_met
+from units import duration, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "benchmarks"
@@ -44,16 +45,9 @@ SECTIONS = (
 )
 
 
-def duration(seconds: float) -> str:
-    for unit, size in (("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}" if seconds < 1000 * size else f"{seconds / size:.0f} {unit}"
-    return f"{seconds * 1e9:.3g} ns" if seconds < 1e-6 else f"{seconds * 1e9:.0f} ns"
-
-
 def ratio_words(goal: dict[str, Any]) -> str:
     size = f", {goal['size']:.2f} of the size" if "size" in goal else ""
-    words = f"{goal['ratio']:.2f}x{size}"
+    words = f"{math.floor(goal['ratio'] * 100) / 100:.2f}x{size}"
     return words if is_met(goal) else f"**{words}**"
 
 
@@ -91,7 +85,7 @@ def time_table(tasks: Tasks) -> list[str]:
         fastest = max(
             figures["bytes_per_second"] for name, figures in found["peers"].items() if is_ours(name)
         )
-        lines.append(f"| {task} | {' | '.join(cells)} | {plots.rate(fastest)}B |")
+        lines.append(f"| {task} | {' | '.join(cells)} | {rate(fastest)}B |")
     return lines
 
 
@@ -151,6 +145,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the page and its plots go")
     options = parser.parse_args()
     report = json.loads(options.json.read_text("utf-8"))
+    import plots  # here, so that the page needs no matplotlib
+
     plots.bars(report["tasks"], options.folder / "codec-frames.svg")
     plots.mask_lines(report["tasks"], options.folder / "codec-masks.svg")
     (options.folder / "codec.md").write_text(page(report), "utf-8")
