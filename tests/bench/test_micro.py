@@ -215,9 +215,6 @@ def test_a_run_of_some_tasks_and_its_page(micro: Any, tmp_path: Path) -> None:
         "mask 16 B in place",
         "mask 16 B copying",
     ]
-    assert all(
-        found["peers"]["wsframe"]["items_per_second"] > 0 for found in (report["tasks"]["mask 16 B copying"],)
-    )
     missed = sum(
         not micro.goals.is_met(goal) for found in report["tasks"].values() for goal in found["goals"]
     )
