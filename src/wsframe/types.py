@@ -92,6 +92,19 @@ class Close:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of a message above `fragment_bytes`, handed out as it came (section 5.4).
+
+    Attributes:
+        data: str of a text message, cut between characters; bytes of a binary one. It may be empty.
+        final: whether the message ends with it.
+    """
+
+    data: str | bytes
+    final: bool
+
+
 class Header(NamedTuple):
     """The header of one frame (section 5.2), as `decode_header` returns it.
 
@@ -125,7 +138,7 @@ class MessageTooBig(ProtocolError):
 
 
 # What a list of received things holds: messages (str, bytes), control frames, and at its end perhaps a fault.
-Event = str | bytes | Ping | Pong | Close | ProtocolError
+Event = str | bytes | Fragment | Ping | Pong | Close | ProtocolError
 
 
 class ConnectionClosed(Exception):
