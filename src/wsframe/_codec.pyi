@@ -4,7 +4,7 @@ It must not promise what `_pure.py` does not: both cores have these names.
 """
 
 from collections.abc import Callable
-from typing import Final, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 from typing_extensions import Buffer
 
@@ -81,6 +81,58 @@ def encode_message(message: str | Buffer) -> bytes:
     Args:
         message: a str is sent as text, any buffer as binary.
     """
+
+@final
+class Encoder:
+    """Encodes messages to send (RFC 6455 sections 5.2 to 5.4). No lock: use one thread at a time.
+
+        encoder = wsframe.Encoder(Role.CLIENT)
+        sock.sendall(encoder.encode("hello"))
+
+    `role` is your own role: a CLIENT masks each frame with four new random bytes of the operating system's,
+    which are fetched for 1,024 frames at a time, and anew in a child process.
+    Pass `deflate`, a `deflate.MessageDeflate`, if permessage-deflate was negotiated.
+    """
+
+    open: bool
+    """Whether messages may be encoded; if not, ConnectionClosed is raised. Control frames always may."""
+
+    def __init__(self, role: int, *, deflate: Any = None) -> None: ...
+    @property
+    def unfinished(self) -> bool:
+        """Whether a message in fragments has begun and not ended."""
+
+    def encode(self, message: str | Buffer, compress: bool | None = None) -> bytes:
+        """Return the frame of one whole `message`: text for a str, binary for any buffer.
+
+            sock.sendall(connection.encode("hello"))
+
+        `compress` says whether to compress; None uses the threshold. Without permessage-deflate it is
+        ignored. Frames must be sent in the order of encoding.
+
+        Raises ConnectionClosed: nothing can be sent any more. RuntimeError: a message in fragments is not
+        ended.
+        """
+
+    def encode_fragment(self, data: str | Buffer, final: bool, compress: bool | None = None) -> bytes:
+        """Return the frame of one piece of a message (section 5.4).
+
+            frames = [encoder.encode_fragment(b"a", False), encoder.encode_fragment(b"b", True)]
+
+        Args:
+            data: str of a text message, any buffer of a binary one. final: whether the message ends with it.
+            compress: of the first piece, for all: False to send the message uncompressed.
+
+        Raises ConnectionClosed: nothing can be sent any more. TypeError: str and bytes in one message.
+        """
+
+    def encode_control(self, opcode: int, payload: Buffer) -> bytes:
+        """Return a control frame (section 5.5).
+
+            frame = encoder.encode_control(Opcode.PING, b"")
+
+        Raises ValueError: the opcode is not one of a control frame, or the payload has more than 125 bytes.
+        """
 
 @final
 class Outbox:
@@ -170,6 +222,10 @@ class Decoder:
     Pass `inflate` if permessage-deflate was negotiated: `inflate(chunk, last, max_bytes)` returns at
     most `max_bytes` of output, or None if the data is corrupt. After exactly `max_bytes` it is called again,
     with None for the chunk.
+
+    With `fragment_bytes`, a message that is not whole when so many of its bytes came is handed out in
+    Fragments, each with at least so many bytes but the last; text is cut between characters.
+    `max_message_bytes` limits it all the same, and may then be larger than memory.
     """
 
     def __init__(
@@ -179,6 +235,7 @@ class Decoder:
         max_message_bytes: int = 1_048_576,
         max_fragments: int = 16_384,
         inflate: Callable[[bytes | None, bool, int], bytes | None] | None = None,
+        fragment_bytes: int | None = None,
     ) -> None: ...
     @property
     def attention(self) -> bool:

@@ -6,6 +6,8 @@ chunk.
 It must not know a socket, a clock, a log, or what a message means. `_pure.py` is the same in plain Python.
 """
 
+import os
+
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
@@ -24,6 +26,7 @@ from .types import (
     DEFAULT_MAX_MESSAGE_BYTES as _DEFAULT_MAX_MESSAGE_BYTES,
     Close,
     CloseCode,
+    ConnectionClosed,
     Fault,
     Fragment,
     Header,
@@ -257,28 +260,27 @@ cdef int _check_sendable(int opcode, uint64_t length, bint fin, bint rsv1) excep
     return 0
 
 
-cdef bytes _frame(int opcode, const uint8_t *payload, Py_ssize_t length, mask, bint fin, bint rsv1):
+cdef bytes _frame(int opcode, const uint8_t *payload, Py_ssize_t length, const uint32_t *mask, bint fin,
+                  bint rsv1):
+    """One whole frame. `mask` is the four bytes as a word in memory order, NULL for none."""
     cdef uint8_t header[MAX_HEADER]
-    cdef uint32_t word = 0
     if opcode != TEXT and opcode != BINARY:
         _check_sendable(opcode, length, fin, rsv1)
-    cdef Py_ssize_t size = _put_header(header, opcode, length, fin, rsv1, mask is not None)
-    if mask is not None:
-        word = _mask_word(mask, 0)
-        memcpy(header + size, &word, 4)
+    cdef Py_ssize_t size = _put_header(header, opcode, length, fin, rsv1, mask != NULL)
+    if mask != NULL:
+        memcpy(header + size, mask, 4)
         size += 4
     cdef bytes out = PyBytes_FromStringAndSize(NULL, size + length)
     cdef uint8_t *place = <uint8_t *>PyBytes_AS_STRING(out)
     memcpy(place, header, size)
-    if mask is None:
+    if mask == NULL:
         memcpy(place + size, payload, length)
     else:
-        wsf_xor(place + size, payload, length, word)
+        wsf_xor(place + size, payload, length, mask[0])
     return out
 
 
-def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False):
-    """Return one whole frame; a str payload is sent as UTF-8."""
+cdef bytes _frame_of(int opcode, payload, const uint32_t *mask, bint fin, bint rsv1):
     cdef Py_buffer view
     if PyBytes_CheckExact(payload):
         return _frame(opcode, <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload),
@@ -298,9 +300,18 @@ def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False)
     return frame
 
 
+def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False):
+    """Return one whole frame; a str payload is sent as UTF-8."""
+    cdef uint32_t word
+    if mask is None:
+        return _frame_of(opcode, payload, NULL, fin, rsv1)
+    word = _mask_word(mask, 0)
+    return _frame_of(opcode, payload, &word, fin, rsv1)
+
+
 def encode_message(message):
     """Return one whole unmasked frame: text for str, binary for any buffer."""
-    return encode_frame(0x1 if PyUnicode_Check(message) else 0x2, message)
+    return _frame_of(TEXT if PyUnicode_Check(message) else BINARY, message, NULL, True, False)
 
 
 def encode_header(int opcode, length, mask=None, bint fin=True, bint rsv1=False):
@@ -318,6 +329,116 @@ def encode_header(int opcode, length, mask=None, bint fin=True, bint rsv1=False)
         memcpy(header + size, &word, 4)
         size += 4
     return PyBytes_FromStringAndSize(<char *>header, size)
+
+
+# --- messages sent by one side (sections 5.3 and 5.4) ---------------------------------------------
+
+# Masks are the operating system's random bytes (section 10.3), fetched for 1,024 frames at a time.
+cdef uint8_t _masks[4096]
+cdef Py_ssize_t _masks_left = 0
+
+
+cdef int _new_mask(uint32_t *mask) except -1:
+    global _masks_left
+    cdef bytes fresh
+    if _masks_left == 0:
+        fresh = os.urandom(sizeof(_masks))
+        memcpy(_masks, PyBytes_AS_STRING(fresh), sizeof(_masks))
+        _masks_left = sizeof(_masks)
+    _masks_left -= 4
+    memcpy(mask, _masks + _masks_left, 4)
+    return 0
+
+
+def _forget_masks():
+    """A child must not mask as its parent does."""
+    global _masks_left
+    _masks_left = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_masks)
+
+
+@cython.final
+cdef class Encoder:
+    """Messages in, frames out. One owner, no lock; see `_codec.pyi` for the words of its interface."""
+
+    cdef public bint open
+    cdef bint masks
+    cdef uint8_t message_opcode     # of the message under way in fragments; 0 when there is none
+    cdef bint message_compressed
+    cdef object deflate
+
+    def __init__(self, role, *, deflate=None):
+        self.masks = Role(role) is Role.CLIENT
+        self.deflate = deflate
+        self.open = True
+
+    @property
+    def unfinished(self):
+        return self.message_opcode != 0
+
+    def encode(self, message, compress=None):
+        cdef int opcode = TEXT if PyUnicode_Check(message) else BINARY
+        if not self.open or self.message_opcode:
+            self.refuse()
+        if self.deflate is not None and compress is not False and self.deflate.possible:
+            data = message.encode() if opcode == TEXT else bytes(memoryview(message))
+            if compress or self.deflate.wanted(len(data)):
+                return self.compressed(opcode, data, None)
+            message = data
+        return self.frame(opcode, message, True, False)
+
+    def encode_fragment(self, data, final, compress=None):
+        cdef int kind = TEXT if PyUnicode_Check(data) else BINARY
+        cdef int opcode = CONTINUATION
+        cdef bint last = final
+        if not self.open:
+            self.refuse()
+        if self.message_opcode == 0:
+            opcode = kind
+            self.message_compressed = (self.deflate is not None and compress is not False
+                                       and self.deflate.possible)
+        elif kind != self.message_opcode:
+            raise TypeError("the fragments of a message must be all str, or all bytes-like (section 5.4)")
+        if self.message_compressed:
+            data = data.encode() if kind == TEXT else bytes(memoryview(data))
+            frame = self.compressed(opcode, data, last)
+        else:
+            frame = self.frame(opcode, data, last, False)
+        self.message_opcode = 0 if last else kind
+        return frame
+
+    def encode_control(self, opcode, payload):
+        if not CLOSE <= opcode <= PONG:
+            raise ValueError(f"opcode {opcode} is not one of a control frame (RFC 6455 section 5.5)")
+        return self.frame(opcode, payload, True, False)
+
+    cdef bytes frame(self, int opcode, payload, bint fin, bint rsv1):
+        cdef uint32_t mask
+        if not self.masks:
+            return _frame_of(opcode, payload, NULL, fin, rsv1)
+        _new_mask(&mask)
+        return _frame_of(opcode, payload, &mask, fin, rsv1)
+
+    cdef bytes compressed(self, int opcode, bytes data, last):
+        """A frame of compressed data: of a whole message when `last` is None, else of a fragment."""
+        try:
+            if last is None:
+                return self.frame(opcode, self.deflate.deflate(data), True, True)
+            return self.frame(opcode, self.deflate.deflate_fragment(data, last), last, opcode != CONTINUATION)
+        except BaseException:
+            # What the peer has not seen must not be referred to; a message of which it has seen a part cannot go on.
+            self.deflate.begin_anew()
+            if opcode == CONTINUATION:
+                self.open = False
+            raise
+
+    cdef int refuse(self) except -1:
+        if not self.open:
+            raise ConnectionClosed("the WebSocket is closing or closed: nothing can be sent")
+        raise RuntimeError("a message is being sent in fragments: end it first (RFC 6455 section 5.4)")
 
 
 # --- frames that leave together -------------------------------------------------------------------

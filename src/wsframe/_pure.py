@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+from ._pure_encoder import Encoder
 from ._pure_frames import (
     FIN,
     MASKED,
@@ -36,6 +37,7 @@ from .types import (
     CloseCode,
     Event,
     Fault,
+    Fragment,
     Opcode,
     Ping,
     Pong,
@@ -47,6 +49,7 @@ __all__ = [
     "IMPLEMENTATION",
     "MASK_IMPLEMENTATION",
     "Decoder",
+    "Encoder",
     "Outbox",
     "apply_mask",
     "apply_mask_inplace",
@@ -94,6 +97,7 @@ class Decoder:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         max_fragments: int = DEFAULT_MAX_FRAGMENTS,
         inflate: Inflate | None = None,
+        fragment_bytes: int | None = None,
     ) -> None:
         if not 0 < max_message_bytes < 1 << 62:
             raise ValueError("max_message_bytes must be at least 1 and below 2**62")
@@ -101,11 +105,14 @@ class Decoder:
             raise ValueError("max_fragments must be at least 1 and below 2**31")
         if inflate is not None and not callable(inflate):
             raise TypeError("inflate must be None or a callable")
+        if fragment_bytes is not None and not 0 < fragment_bytes < 1 << 30:
+            raise ValueError("fragment_bytes must be None, or at least 1 and below 2**30")
         self.attention = False
         self._expects_mask = Role(role) is Role.SERVER
         self._max_message_bytes = max_message_bytes
         self._max_fragments = max_fragments
         self._inflate = inflate
+        self._fragment_bytes = fragment_bytes
         self._phase = _Phase.IN_HEADER
         self._busy = False
         self._header = b""  # of the frame under way, until it is whole
@@ -119,6 +126,7 @@ class Decoder:
         self._message_compressed = False
         self._message_came = 0  # payload bytes announced for the message, as on the wire
         self._fragments = 0
+        self._handed_bytes = 0  # of the message under way, handed out as Fragments
         self._storage = bytearray()
         self._lent: memoryview | None = None
         self._lent_bytes = 0
@@ -331,6 +339,7 @@ class Decoder:
             self._message_compressed = bool(header[0] & RSV1)
             self._fragments = 0
             self._message_came = 0
+            self._handed_bytes = 0
             self._utf8 = Utf8()
         self._fragments += 1
         if self._fragments > self._max_fragments:
@@ -359,31 +368,35 @@ class Decoder:
             return
         last = whole and self._fin
         if self._message_compressed:
-            self._take_compressed(plain, last)
+            self._take_compressed(plain, last, events)
         else:
             self._store(plain, last)
+            if not last:
+                self._hand_out_full(events)
         if last:
-            message = bytes(self._storage)
-            events.append(message.decode() if self._message_opcode is Opcode.TEXT else message)
-            self._storage = bytearray()
-            self._message_opcode = None
+            self._finish(events)
 
-    def _take_compressed(self, chunk: bytes | None, last: bool) -> None:
+    def _take_compressed(self, chunk: bytes | None, last: bool, events: list[Event]) -> None:
         assert self._inflate is not None
         more = True
         while more:
             # One byte over the limit is asked for, and tells a message that fits from one that does not.
-            wanted = min(self._max_message_bytes - len(self._storage) + 1, INFLATE_PIECE_BYTES)
+            wanted = min(self._room() + 1, INFLATE_PIECE_BYTES)
             out = self._inflate(chunk, last, wanted)
             if out is None:
                 raise _Refused(Fault.COMPRESSED_DATA)
             more = len(out) == wanted
             self._store(out, last and not more)
+            if more or not last:
+                self._hand_out_full(events)
             chunk = None
+
+    def _room(self) -> int:
+        return self._max_message_bytes - self._handed_bytes - len(self._storage)
 
     def _store(self, plain: bytes, last: bool) -> None:
         self._check_text(plain, last)
-        if len(self._storage) + len(plain) > self._max_message_bytes:
+        if len(plain) > self._room():
             raise _Refused(Fault.MESSAGE_TOO_BIG)
         self._storage += plain
 
@@ -391,10 +404,34 @@ class Decoder:
         """Section 8.1, to the last byte that came; what lies beyond the message limit is not looked at."""
         if self._message_opcode is not Opcode.TEXT:
             return
-        room = self._max_message_bytes - len(self._storage)
+        room = self._room()
         fits = len(plain) <= room
         if not self._utf8.accepts(plain[:room]) or (last and fits and self._utf8.missing):
             raise _Refused(Fault.TEXT_NOT_UTF8)
+
+    def _hand_out_full(self, events: list[Event]) -> None:
+        """A message that is handed out in Fragments: what there is of it, once that is enough for one."""
+        if self._fragment_bytes is None or len(self._storage) < self._fragment_bytes:
+            return
+        whole = len(self._storage) - self._utf8.came
+        if whole:
+            events.append(Fragment(self._message(bytes(self._storage[:whole])), False))
+            self.attention = True
+            self._handed_bytes += whole
+            del self._storage[:whole]
+
+    def _finish(self, events: list[Event]) -> None:
+        message = self._message(bytes(self._storage))
+        if self._handed_bytes:
+            events.append(Fragment(message, True))
+            self.attention = True
+        else:
+            events.append(message)
+        self._storage = bytearray()
+        self._message_opcode = None
+
+    def _message(self, data: bytes) -> str | bytes:
+        return data.decode() if self._message_opcode is Opcode.TEXT else data
 
     def _control_event(self, payload: bytes) -> Event:
         if self._opcode is Opcode.PING:

@@ -292,6 +292,29 @@ class MessageDeflate:
             )
         return _flushed(self._compressor, data)
 
+    def deflate_fragment(self, data: bytes, last: bool) -> bytes:
+        """Compress one fragment, `data`, of a message that is sent in several (section 7.2.1).
+
+            frame = encode_frame(Opcode.TEXT, packed.deflate_fragment(data, False), fin=False, rsv1=True)
+
+        Args:
+            last: whether the message ends with it.
+
+        Returns: the payload, which the peer can inflate as soon as it has it.
+        """
+        options = self._options
+        if self._compressor is None:
+            self._compressor = zlib.compressobj(
+                options.level, zlib.DEFLATED, -self._own_bits, options.memory_level
+            )
+        if not last:
+            out: bytes = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
+            return out
+        out = _flushed(self._compressor, data)
+        if not self._keep_own:
+            self._compressor = None
+        return out
+
     def begin_anew(self) -> None:
         """Reset the window after a message that was compressed but could not be sent (section 7.1.1).
 

@@ -19,7 +19,7 @@ PACKAGES = (python_server, wsframe, handshake, deflate)
 NOT_FOR_PROGRAMS = {
     "python_server.EngineServer": {"attach", "mount", "on_message", "session_closed", "session_opened"},
     "python_server.Server": {"mount"},
-    "wsframe.Connection": {"decoder_type", "frame_encoder", "outbox_type"},
+    "wsframe.Connection": {"decoder_type", "encoder_type", "outbox_type"},
 }
 CALLED_BY_GUNICORN = {"python_server.GunicornWorker"}
 # No program calls their constructors.

@@ -213,7 +213,7 @@ def connected(core: ModuleType, role: Role, **options: Any) -> Connection:
     class OnCore(Connection):
         decoder_type = core.Decoder
         outbox_type = core.Outbox
-        frame_encoder = staticmethod(core.encode_frame)
+        encoder_type = core.Encoder
 
     return OnCore(role, **options)
 

@@ -36,7 +36,7 @@ def connection_type(request: pytest.FixtureRequest) -> type[wsframe.Connection]:
     class OnCore(wsframe.Connection):
         decoder_type = core.Decoder
         outbox_type = core.Outbox
-        frame_encoder = staticmethod(core.encode_frame)
+        encoder_type = core.Encoder
 
     return OnCore
 
