@@ -135,6 +135,16 @@ class Encoder:
         """
 
 @final
+class JoinCache:
+    """Lets outboxes that are given the same two objects of bytes share one joined copy, up to 4 KiB.
+
+        joins = wsframe.JoinCache()
+        outboxes = [wsframe.Outbox(joins=joins) for _ in range(1_000)]
+
+    It remembers the last two pieces that were joined, and belongs to one thread as its outboxes do.
+    """
+
+@final
 class Outbox:
     """Collects the frames of one connection until they are sent together. No lock: use one thread at a time.
 
@@ -147,9 +157,10 @@ class Outbox:
 
     Args:
         encodes: whether `send` may be used; it encodes frames without mask and compression.
+        joins: what it shares with others that are written the same frames.
     """
 
-    def __init__(self, encodes: bool = True) -> None: ...
+    def __init__(self, encodes: bool = True, joins: JoinCache | None = None) -> None: ...
     @property
     def max_bytes(self) -> int:
         """Maximum bytes in the outbox; 0 if it is not open."""
@@ -190,7 +201,6 @@ class Outbox:
             held = outbox.write(wsframe.encode_message("news"))
 
         Returns: whether they were added.
-        Outboxes with the same two objects, up to 4 KiB, share one joined copy of them.
         """
 
     def expect(self) -> bool:

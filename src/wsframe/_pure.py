@@ -29,7 +29,7 @@ from ._pure_frames import (
     payload_bytes,
     xor,
 )
-from ._pure_outbox import Outbox
+from ._pure_outbox import JoinCache, Outbox
 from .types import (
     DEFAULT_MAX_FRAGMENTS,
     DEFAULT_MAX_MESSAGE_BYTES,
@@ -50,6 +50,7 @@ __all__ = [
     "MASK_IMPLEMENTATION",
     "Decoder",
     "Encoder",
+    "JoinCache",
     "Outbox",
     "apply_mask",
     "apply_mask_inplace",

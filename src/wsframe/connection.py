@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
-from ._core import Decoder, Encoder, Outbox, encode_header
+from ._core import Decoder, Encoder, JoinCache, Outbox, encode_header
 from .deflate import Agreement, MessageDeflate
 from .types import (
     DEFAULT_MAX_FRAGMENTS,
@@ -75,6 +75,7 @@ class Connection:
         max_fragments: maximum frames of one message, including empty ones; more closes with code 1009.
         fragment_bytes: a message that does not come at once, and of which so many bytes came, is returned in
             pieces, as Fragments; None for whole messages only. Then a message's size costs no memory.
+        joins: what this connection's outbox shares with others.
     """
 
     # The tests put the plain core here, to run both in one process.
@@ -95,6 +96,7 @@ class Connection:
         max_fragments: int = DEFAULT_MAX_FRAGMENTS,
         deflate: Agreement | None = None,
         fragment_bytes: int | None = None,
+        joins: JoinCache | None = None,
     ) -> None:
         self._deflate = None if deflate is None else MessageDeflate(deflate, role)
         self.decoder: Decoder = self.decoder_type(
@@ -115,7 +117,7 @@ class Connection:
         self._pongs = 0  # at the end of the queue, counted since data_to_send
         self.plain: bool = role is Role.SERVER and deflate is None
         # A sender may open it: frames of messages then pass by the queue. It closes with the connection.
-        self.outbox: Outbox = self.outbox_type(self.plain)
+        self.outbox: Outbox = self.outbox_type(self.plain, joins)
         self._outbox_bytes = 0  # what it may hold again after a message in fragments
         self._last_frame = b""  # a close frame of ours that answers the peer: nothing may follow it
         self._error: Exception | None = None  # of our own, raised by the next call that receives
