@@ -21,7 +21,7 @@ from python_server.command.cli import main, serve_command
 # How many blocks of a page a test takes from there and runs. One more makes this test fail: run that too.
 RUN = {
     "README.md": {"python": (1, "e2e/test_readme.py")},
-    "docs/codec.md": {"python": (8, "wsframe/test_docs.py")},
+    "docs/codec.md": {"python": (9, "wsframe/test_docs.py")},
     "docs/deployment.md": {"dockerfile": (1, "e2e/test_listening.py")},
     "docs/how-to/admin-ui.md": {"python": (1, "e2e/test_admin_ui.py")},
     "docs/how-to/backplane.md": {

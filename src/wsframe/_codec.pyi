@@ -131,6 +131,9 @@ class Encoder:
 
             frame = encoder.encode_control(Opcode.PING, b"")
 
+        Args:
+            opcode: CLOSE, PING or PONG. payload: at most 125 bytes.
+
         Raises ValueError: the opcode is not one of a control frame, or the payload has more than 125 bytes.
         """
 

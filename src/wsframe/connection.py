@@ -15,6 +15,7 @@ from .types import (
     DEFAULT_MAX_MESSAGE_BYTES,
     MAX_CLOSE_REASON_BYTES,
     MAX_CONTROL_PAYLOAD_BYTES,
+    MOVES,
     Close,
     CloseCode,
     ConnectionClosed,
@@ -28,22 +29,6 @@ from .types import (
 )
 
 Buffer = bytes | bytearray | memoryview
-
-# Section 7: what may happen to a connection, and what it is then. "fail" is _Fail the WebSocket Connection_
-# (7.1.7); "end" is the TCP connection's end, which answers nothing.
-MOVES: dict[tuple[State, str], State] = {
-    (State.OPEN, "send close"): State.CLOSING,
-    (State.OPEN, "receive close"): State.CLOSED,
-    (State.OPEN, "fail"): State.CLOSED,
-    (State.OPEN, "end"): State.CLOSED,
-    (State.CLOSING, "receive close"): State.CLOSED,
-    (State.CLOSING, "fail"): State.CLOSED,
-    (State.CLOSING, "end"): State.CLOSED,
-    # What was received before the end of TCP and is looked at after it.
-    (State.CLOSED, "receive close"): State.CLOSED,
-    (State.CLOSED, "fail"): State.CLOSED,
-    (State.CLOSED, "end"): State.CLOSED,
-}
 
 # Section 5.5.3 lets the latest ping alone be answered. Up to this many answers wait in the queue (the `ws`
 # package ends the connection above 60); above it the newest takes the place of the one before.
@@ -328,8 +313,8 @@ class Connection:
             for frame in connection.encode_fragments(iter(lambda: file.read(65_536), b"")):
                 sock.sendall(frame)
 
-        Without a piece there is no message. An iterable that raises leaves the message unfinished: close
-        then. `compress` and errors are as of `encode_fragment`.
+        Returns: the frames, each with one piece; without a piece there is no message. An iterable that raises
+        leaves the message unfinished: close then. `compress` and errors are as of `encode_fragment`.
         """
         waiting: str | Buffer | None = None
         for piece in pieces:
@@ -340,9 +325,11 @@ class Connection:
             yield self.encode_fragment(waiting, True, compress)
 
     def send_fragment(self, data: str | Buffer, final: bool, compress: bool | None = None) -> None:
-        """Queue one piece of a message, as of `encode_fragment`.
+        """Queue one piece of a message.
 
-        connection.send_fragment(b"more follows", final=False)
+            connection.send_fragment(b"more follows", final=False)
+
+        `data`, `final`, `compress` and errors are as of `encode_fragment`.
         """
         self._queue_message(self.encode_fragment(data, final, compress))
 

@@ -63,11 +63,28 @@ class Role(IntEnum):
 
 
 class State(Enum):
-    """State of one WebSocket after its opening handshake. `connection.MOVES` has the legal changes."""
+    """State of one WebSocket after its opening handshake. `MOVES` has the legal changes."""
 
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+# Section 7: what may happen to a connection, and what it is then. "fail" is _Fail the WebSocket Connection_
+# (7.1.7); "end" is the TCP connection's end, which answers nothing.
+MOVES: dict[tuple[State, str], State] = {
+    (State.OPEN, "send close"): State.CLOSING,
+    (State.OPEN, "receive close"): State.CLOSED,
+    (State.OPEN, "fail"): State.CLOSED,
+    (State.OPEN, "end"): State.CLOSED,
+    (State.CLOSING, "receive close"): State.CLOSED,
+    (State.CLOSING, "fail"): State.CLOSED,
+    (State.CLOSING, "end"): State.CLOSED,
+    # What was received before the end of TCP and is looked at after it.
+    (State.CLOSED, "receive close"): State.CLOSED,
+    (State.CLOSED, "fail"): State.CLOSED,
+    (State.CLOSED, "end"): State.CLOSED,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ from wsframe import (
     decode_header,
     deflate,
 )
-from wsframe.connection import MAX_WAITING_PONGS, MOVES
+from wsframe.connection import MAX_WAITING_PONGS
+from wsframe.types import MOVES
 
 MakeFrame = Callable[[int, bytes, bytes | None], bytes]
 Maker = type[Connection]

@@ -44,7 +44,8 @@ def test_the_stub_fits_the_build(tmp_path: Path) -> None:
 USES = """
 from typing import assert_type
 import wsframe
-from wsframe import Close, Connection, Decoder, Fragment, Outbox, Ping, Pong, ProtocolError, Role, deflate, handshake
+from wsframe import Close, Connection, Decoder, Fragment, Outbox, Ping, Pong, ProtocolError, Role
+from wsframe import deflate, handshake
 
 decoder = Decoder(Role.SERVER, max_message_bytes=10)
 events = decoder.receive(bytearray(5), 3)
