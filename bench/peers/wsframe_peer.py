@@ -1,32 +1,85 @@
-"""wsframe as its users call it: one `receive` per chunk, one `encode_frame` per message.
+"""wsframe's plain functions and its Decoder as their users call them.
 
 It must not use anything that wsframe does not export.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 
 import wsframe
+from peers.ends import Handler, Reads, Sink
+
+ROLES = {"server": wsframe.Role.SERVER, "client": wsframe.Role.CLIENT}
+# Above it a server's message is not copied beside its header, as picows and aiohttp do not copy it.
+WHOLE_BYTES = 16_384
 
 
-def parse(stream: bytes) -> Callable[[], list[object]]:
-    """Chunk to owned messages, by one decoder that lives on, from a buffer as a socket fills it."""
-    decoder = wsframe.Decoder(wsframe.Role.SERVER, max_message_bytes=1 << 26)
-    buffer = bytearray(stream)
+def receive(role: str, reads: Reads, kind: str, handle: Handler) -> Callable[[], None]:
+    decoder = wsframe.Decoder(ROLES[role], max_message_bytes=1 << 26)
 
-    def run() -> list[object]:
-        return decoder.receive(buffer)  # type: ignore[return-value]
+    def run() -> None:
+        receive = decoder.receive
+        for data in reads.copies():
+            for message in receive(data):
+                handle(message)
 
     return run
 
 
-def encode(payload: bytes, times: int) -> Callable[[], None]:
-    encode_frame = wsframe.encode_frame
+def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> Callable[[], None]:
+    if role == "client":
+        return send_masked(messages, sink)
+    if min(map(len, messages)) >= WHOLE_BYTES:
+        return send_pieces(messages, sink)
 
     def run() -> None:
+        write, encode_message = sink.write, wsframe.encode_message
+        for message in messages:
+            write(encode_message(message))
+
+    return run
+
+
+def send_pieces(messages: Sequence[str | bytes], sink: Sink) -> Callable[[], None]:
+    def run() -> None:
+        writelines, encode_header = sink.writelines, wsframe.encode_header
+        for message in messages:
+            if isinstance(message, str):
+                payload = message.encode()
+                writelines((encode_header(1, len(payload)), payload))
+            else:
+                writelines((encode_header(2, len(message)), message))
+
+    return run
+
+
+def send_masked(messages: Sequence[str | bytes], sink: Sink) -> Callable[[], None]:
+    def run() -> None:
+        write, encode_frame, urandom = sink.write, wsframe.encode_frame, os.urandom
+        for message in messages:
+            write(encode_frame(1 if isinstance(message, str) else 2, message, urandom(4)))
+
+    return run
+
+
+def encode_alone(message: bytes, times: int) -> Callable[[], None]:
+    def run() -> None:
+        encode_message = wsframe.encode_message
         for _ in range(times):
-            encode_frame(2, payload)
+            encode_message(message)
+
+    return run
+
+
+def receive_alone(role: str, frame: bytes, times: int) -> Callable[[], None]:
+    decoder = wsframe.Decoder(ROLES[role])
+
+    def run() -> None:
+        receive = decoder.receive
+        for _ in range(times):
+            receive(frame)
 
     return run
 
