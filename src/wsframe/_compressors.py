@@ -6,8 +6,9 @@ It must not know messages or their parameters: a stream is raw deflate (RFC 1951
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Final, NamedTuple, Protocol
 
 LEVELS: Final = range(-1, 10)
 # zlib's own default, which -1 means.
@@ -25,11 +26,29 @@ ISAL_MAX_MEMORY_LEVEL: Final = 3
 ZLIB_MAX_MEMORY_LEVEL: Final = 9
 
 
+class Compressor(Protocol):
+    """What zlib's objects of `compressobj` are here."""
+
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self, mode: int, /) -> bytes: ...
+
+
+class Decompressor(Protocol):
+    """What zlib's objects of `decompressobj` are here."""
+
+    eof: bool
+    unconsumed_tail: bytes
+    unused_data: bytes
+
+    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
+
+
 class Library(NamedTuple):
     """One library: its module with zlib's names, and its level for each of zlib's that it serves."""
 
     name: str
-    module: Any
+    module: ModuleType
     levels: Mapping[int, int]
     max_memory_level: int
     # ISA-L accepts streams that zlib refuses, holds twice the memory for each, and takes 1.2 to 1.5 times as
@@ -42,32 +61,22 @@ def installed() -> list[Library]:
 
     Raises ImportError: one of them is installed, but cannot be imported.
     """
-    found = [
-        Library("isal", _isal(), ISAL_LEVELS, ISAL_MAX_MEMORY_LEVEL, decompresses=False),
-        Library("zlib_ng", _zlib_ng(), ZLIB_NG_LEVELS, ZLIB_MAX_MEMORY_LEVEL, decompresses=True),
-        Library("zlib", zlib, ZLIB_LEVELS, ZLIB_MAX_MEMORY_LEVEL, decompresses=True),
-    ]
-    return [library for library in found if library.module is not None]
-
-
-def _isal() -> Any:
+    found = []
     try:
         from isal import isal_zlib
     except ModuleNotFoundError as error:
         if error.name != "isal":
             raise
-        return None
-    return isal_zlib
-
-
-def _zlib_ng() -> Any:
+    else:
+        found.append(Library("isal", isal_zlib, ISAL_LEVELS, ISAL_MAX_MEMORY_LEVEL, decompresses=False))
     try:
         from zlib_ng import zlib_ng
     except ModuleNotFoundError as error:
         if error.name != "zlib_ng":
             raise
-        return None
-    return zlib_ng
+    else:
+        found.append(Library("zlib_ng", zlib_ng, ZLIB_NG_LEVELS, ZLIB_MAX_MEMORY_LEVEL, decompresses=True))
+    return [*found, Library("zlib", zlib, ZLIB_LEVELS, ZLIB_MAX_MEMORY_LEVEL, decompresses=True)]
 
 
 class Libraries:
@@ -80,7 +89,7 @@ class Libraries:
     __slots__ = ("_compressobj", "_decompressobj", "compressing", "decompressing", "error")
 
     def __init__(self, found: Sequence[Library]) -> None:
-        self._compressobj: dict[int, tuple[Any, int, int]] = {}
+        self._compressobj: dict[int, tuple[Callable[[int, int, int, int], Compressor], int, int]] = {}
         for level in LEVELS:
             meant = DEFAULT_LEVEL if level < 0 else level
             library = next(library for library in found if meant in library.levels)
@@ -90,14 +99,14 @@ class Libraries:
                 self.compressing = library.name
         inflating = next(library for library in found if library.decompresses)
         self.decompressing = inflating.name
-        self._decompressobj: Any = inflating.module.decompressobj
+        self._decompressobj: Callable[[int], Decompressor] = inflating.module.decompressobj
         self.error: type[Exception] = inflating.module.error
 
-    def compressor(self, level: int, window_bits: int, memory_level: int) -> Any:
-        """A new object with zlib's `compress` and `flush`."""
+    def compressor(self, level: int, window_bits: int, memory_level: int) -> Compressor:
+        """A new stream; `level` and `memory_level` are zlib's."""
         compressobj, own_level, max_memory_level = self._compressobj[level]
         return compressobj(own_level, zlib.DEFLATED, -window_bits, min(memory_level, max_memory_level))
 
-    def decompressor(self, window_bits: int) -> Any:
-        """A new object with zlib's `decompress`, `eof`, `unconsumed_tail` and `unused_data`."""
+    def decompressor(self, window_bits: int) -> Decompressor:
+        """A new stream that reads what was compressed with a window of this size or a smaller one."""
         return self._decompressobj(-window_bits)

@@ -9,9 +9,9 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from ._compressors import NO_MEMORY, Libraries, installed
+from ._compressors import NO_MEMORY, Compressor, Decompressor, Libraries, installed
 from .types import Role
 
 _libraries = Libraries(installed())
@@ -222,11 +222,10 @@ def compress(data: bytes, window_bits: int = 15, level: int = 6, memory_level: i
     return _flushed(_libraries.compressor(level, window_bits, memory_level), data)
 
 
-def _flushed(compressor: Any, data: bytes) -> bytes:
+def _flushed(compressor: Compressor, data: bytes) -> bytes:
     if not data:
         return EMPTY  # of each library in its own form, if at all
-    out: bytes = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    return out[:-4]
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def _pieces(chunk: bytes, last: bool) -> list[bytes | memoryview]:
@@ -261,8 +260,8 @@ class MessageDeflate:
         # A larger window than the peer's reads the same stream; zlib variants differ over raw windows of
         # 2**8.
         self._peer_bits = max(bits, SMALLEST_OWN_WINDOW_BITS)
-        self._compressor: Any = None
-        self._inflater: Any = None
+        self._compressor: Compressor | None = None
+        self._inflater: Decompressor | None = None
         self._feed: list[bytes | memoryview] = []  # input that waits for the caller to make room
         self._final_blocks = 0  # of the message under way
 
@@ -321,12 +320,12 @@ class MessageDeflate:
                 out: bytes | None = (first := inflater.decompress(piece, max_bytes))
                 if len(first) == max_bytes or inflater.eof:
                     self._feed = [piece]
-                    out = self._continued(first, piece, max_bytes)
+                    out = self._continued(inflater, first, piece, max_bytes)
             else:
                 if chunk is not None:
                     self._feed = _pieces(chunk, last)
                 piece = self._feed[0][:FEED_BYTES] if self._feed else b""
-                out = self._continued(inflater.decompress(piece, max_bytes), piece, max_bytes)
+                out = self._continued(inflater, inflater.decompress(piece, max_bytes), piece, max_bytes)
         except _libraries.error as error:
             if str(error).startswith(NO_MEMORY):
                 raise MemoryError(str(error)) from error
@@ -337,33 +336,29 @@ class MessageDeflate:
                 self._inflater = None
         return out
 
-    def _continued(self, out: bytes, piece: bytes | memoryview, max_bytes: int) -> bytes | None:
-        """`out` came of `piece`, the first of the feed or a part of it: add what comes of the rest."""
+    def _continued(
+        self, inflater: Decompressor, out: bytes, piece: bytes | memoryview, max_bytes: int
+    ) -> bytes | None:
+        """`out` came of `piece`, the first of the feed or a part of it: add what comes of the rest.
+
+        Section 7.2.3.4: BFINAL ends zlib's stream, not the message. The next stream begins with an empty
+        window, as its sender's does.
+        """
         while True:
-            if not self._inflater.eof:
-                rest_bytes = len(self._inflater.unconsumed_tail)
-            elif self._final_blocks == MAX_FINAL_BLOCKS:
-                return None
-            else:
-                rest_bytes = self._begin_again()
-            self._used(len(piece) - rest_bytes)
+            rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            if inflater.eof:
+                if self._final_blocks == MAX_FINAL_BLOCKS:
+                    return None
+                self._final_blocks += 1
+                inflater = self._inflater = _libraries.decompressor(self._peer_bits)
+            self._used(len(piece) - len(rest))
             if not self._feed or len(out) == max_bytes:
                 return out
             piece = self._feed[0][:FEED_BYTES]
-            out += self._inflater.decompress(piece, max_bytes - len(out))
+            out += inflater.decompress(piece, max_bytes - len(out))
 
     def _used(self, nbytes: int) -> None:
         if self._feed:
             self._feed[0] = self._feed[0][nbytes:]
             if not self._feed[0]:
                 del self._feed[0]
-
-    def _begin_again(self) -> int:
-        """Section 7.2.3.4: BFINAL ends zlib's stream, not the message. Returns the bytes that follow.
-
-        The next stream begins with an empty window, as its sender's does.
-        """
-        rest_bytes = len(self._inflater.unused_data)
-        self._inflater = _libraries.decompressor(self._peer_bits)
-        self._final_blocks += 1
-        return rest_bytes

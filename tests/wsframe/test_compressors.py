@@ -148,10 +148,10 @@ def test_a_window_as_small_as_the_message_changes_no_byte(names: str, level: int
     """One without context is compressed with such a window: its end refers to its beginning."""
     source = random.Random(bits)
     words = [source.randbytes(5) for _ in range(60)]
-    end = source.randbytes(40)
+    end = source.randbytes(6)
     with only_installed(names) as libraries:
-        for size in range((1 << bits) - 270, (1 << bits) + 10, 3):
-            message = (end + b" ".join(source.choices(words, k=size)))[: size - 40] + end
+        for size in range((1 << bits) - 270, (1 << bits) - 240):
+            message = (end + b" ".join(source.choices(words, k=size)))[: size - 6] + end
             compressor = libraries.compressor(level, 15, 8)
             wire = compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH)
             assert deflate.compress(message, 15, level) + deflate.TAIL == wire

@@ -10,6 +10,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -301,6 +302,34 @@ def test_inflation_in_pieces(cut: int) -> None:
                     break
         assert out == message
         theirs = MessageDeflate(Agreement(), Role.SERVER)
+
+
+@pytest.mark.parametrize("size", [deflate.FEED_BYTES, 10 * deflate.FEED_BYTES])
+@pytest.mark.parametrize("room", [100, MIB])
+def test_zlib_gets_little_at_a_time(size: int, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It copies what it leaves of it, so a message in one piece would cost its size for each 100 bytes."""
+    fed = []
+
+    class Counting:
+        def __init__(self, real: Any) -> None:
+            self._real = real
+
+        def decompress(self, data: bytes, max_length: int) -> Any:
+            fed.append(len(data))
+            return self._real.decompress(data, max_length)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    theirs = MessageDeflate(Agreement(), Role.SERVER)
+    monkeypatch.setattr(theirs, "_inflater", Counting(zlib.decompressobj(-15)))
+    message = random.Random(size).randbytes(size)
+    chunk: bytes | None = raw(message)[:-4]
+    out = b""
+    while len(piece := theirs.inflate(chunk, True, room) or b"") == room:
+        out, chunk = out + piece, None
+    assert out + piece == message
+    assert max(fed) <= deflate.FEED_BYTES + len(deflate.TAIL)
 
 
 def test_blocks_with_bfinal(core: ModuleType, make_frame: MakeFrame) -> None:
