@@ -439,7 +439,7 @@ def test_sans_io_rooms_import_no_io(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted(CODEC.rglob("*.py")), ids=lambda path: path.name)
 def test_the_codec_needs_the_standard_library_alone(path: Path) -> None:
-    optional = {"zlib_ng"}  # used instead of zlib when it is installed
+    optional = {"isal", "zlib_ng"}  # used instead of zlib when they are installed
     for module in imports(path):
         top = module.partition(".")[0]
         assert top in sys.stdlib_module_names or top == "wsframe" or top in optional, f"{path.name}: {module}"

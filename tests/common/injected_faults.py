@@ -53,9 +53,9 @@ CALLS: dict[str, dict[str, str]] = {
     "link.send": {WAITS: f"{LATER} ENOBUFS ENOMEM", PARTS: "EPIPE ECONNRESET"},
     "link.sendmsg": {WAITS: f"{LATER} ENOBUFS ENOMEM ETOOMANYREFS", PARTS: "EPIPE ECONNRESET"},
     "link.recvmsg_into": {WAITS: f"{LATER} ENOBUFS ENOMEM MemoryError", PARTS: "ECONNRESET"},
-    "compressobj": {ENDS: "MemoryError"},
+    "compressor": {ENDS: "MemoryError"},
     "compress": {ENDS: "MemoryError"},
-    "decompressobj": {ENDS: "MemoryError"},
+    "decompressor": {ENDS: "MemoryError"},
     "decompress": {ENDS: "MemoryError"},
     "tls.memory": {ENDS: "MemoryError"},
     "tls.wrap_bio": {ENDS: "MemoryError SSLError"},
@@ -328,7 +328,7 @@ def injected(faults: Faults, machine: FaultyMachine) -> Iterator[None]:
 
     real_decoder, real_outbox, real_context = Decoder, Outbox, acceptor.tls_context
     files = Instead(os, faults, "", sendfile=None, pread=None, dup=None)
-    streams = Instead(deflate.zlib, faults, "", compressobj="compress", decompressobj="decompress")
+    streams = Instead(deflate._libraries, faults, "", compressor="compress", decompressor="decompress")
     security = Instead(ssl, faults)
     security.MemoryBIO = faults.wrap("tls.memory", ssl.MemoryBIO)
     with ExitStack() as stack:
@@ -337,7 +337,7 @@ def injected(faults: Faults, machine: FaultyMachine) -> Iterator[None]:
             (Connection, "outbox_type", FaultyOutbox),
             (acceptor, "tls_context", faulty_context),
             (sendfile, "os", files),
-            (deflate, "zlib", streams),
+            (deflate, "_libraries", streams),
             (tls, "ssl", security),
             (relay, "socket", Instead(socket, faults, "", socketpair=None)),
             (bounded_queue, "wait_on", machine.wait_on),

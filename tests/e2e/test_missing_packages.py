@@ -74,7 +74,7 @@ NEEDED = [
     ),
 ]
 COMMANDS = {"top": ("rich", "`wsframe top` draws with rich: pip install 'wsframe[top]'")}
-GOES_ON = {"reload": "watchfiles", "zlib-ng": "zlib_ng"}
+GOES_ON = {"reload": "watchfiles", "isal": "isal", "zlib-ng": "zlib_ng"}
 
 
 @pytest.fixture
@@ -139,9 +139,18 @@ def test_files_are_watched_without_watchfiles(
     server.wait_for("listening on", 2)
 
 
-def test_the_standard_library_compresses_without_zlib_ng(lacking: Any, tmp_path: Path) -> None:
-    asked = "import wsframe.deflate as deflate; print(deflate.ZLIB_IMPLEMENTATION)"
-    assert run(tmp_path, lacking(GOES_ON["zlib-ng"]), "-c", asked) == (0, "zlib\n")
+@pytest.mark.parametrize(
+    ("names", "used"),
+    [
+        ("", "isal zlib_ng"),
+        ("isal", "zlib_ng zlib_ng"),
+        ("zlib_ng", "isal zlib"),
+        ("isal zlib_ng", "zlib zlib"),
+    ],
+)
+def test_what_is_installed_compresses(lacking: Any, tmp_path: Path, names: str, used: str) -> None:
+    asked = "from wsframe import deflate as d; print(d.DEFLATE_IMPLEMENTATION, d.INFLATE_IMPLEMENTATION)"
+    assert run(tmp_path, lacking(names), "-c", asked) == (0, f"{used}\n")
 
 
 @pytest.mark.parametrize(
