@@ -285,12 +285,10 @@ class MessageDeflate:
 
         Returns: the payload.
         """
-        options = self._options
         if not self._keep_own:
+            options = self._options
             return compress(data, self._own_bits, options.level, options.memory_level)
-        if self._compressor is None:
-            self._compressor = _libraries.compressor(options.level, self._own_bits, options.memory_level)
-        return _flushed(self._compressor, data)
+        return _flushed(self._kept_compressor(), data)
 
     def deflate_fragment(self, data: bytes, last: bool) -> bytes:
         """Compress one fragment, `data`, of a message that is sent in several (section 7.2.1).
@@ -302,18 +300,18 @@ class MessageDeflate:
 
         Returns: the payload, which the peer can inflate as soon as it has it.
         """
-        options = self._options
-        if self._compressor is None:
-            self._compressor = zlib.compressobj(
-                options.level, zlib.DEFLATED, -self._own_bits, options.memory_level
-            )
+        compressor = self._kept_compressor()
         if not last:
-            out: bytes = self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
-            return out
-        out = _flushed(self._compressor, data)
+            return compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
         if not self._keep_own:
             self._compressor = None
-        return out
+        return _flushed(compressor, data)
+
+    def _kept_compressor(self) -> Compressor:
+        if self._compressor is None:
+            options = self._options
+            self._compressor = _libraries.compressor(options.level, self._own_bits, options.memory_level)
+        return self._compressor
 
     def begin_anew(self) -> None:
         """Reset the window after a message that was compressed but could not be sent (section 7.1.1).
