@@ -126,11 +126,6 @@ class Connection:
         An internal exception (for example MemoryError) fails the connection with 1011. What came before it in
         the same bytes is returned first; then the next call raises the exception.
         """
-        if self.state is _CLOSED:
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
-            data, length = b"", 0  # section 1.4 and 7.1.7: nothing after the close is looked at
         try:
             events = self.decoder.receive(data, length)
         except BaseException:
@@ -138,6 +133,9 @@ class Connection:
             raise
         if self.decoder.attention:
             self.obey(events)
+        elif not events and self._error is not None:
+            error, self._error = self._error, None
+            raise error
         return events
 
     def buffer_received(self, nbytes: int) -> list[Event]:

@@ -1,8 +1,8 @@
-"""Runs Autobahn|Testsuite against wsframe in both roles, and against the server from the command line.
+"""Runs Autobahn|Testsuite against both roles, with messages whole and in pieces, and against the server.
 
 It must not know a rule of the protocol: the suite's report is the judge. The suite needs a Python 2.7, which
 is looked for and named when missing; anything but OK or INFORMATIONAL fails.
-Whole run (about 40 minutes on 2 cores): python tests/conformance/autobahn.py
+Whole run (an hour on 2 cores): python tests/conformance/autobahn.py
 What each run of the tests does: --quick; `make test-all`: --sample as well.
 One part: --cases "1.*" "2.*" --role server
 """
@@ -29,6 +29,7 @@ from own_ports import port_of_its_own  # noqa: E402
 
 ARTIFACTS = HERE.parent.parent / "artifacts" / "autobahn"
 AGENT = "wsframe"
+ROLES = ("server", "client", "streaming-server", "streaming-client", "command-line")
 GOOD = {"OK", "INFORMATIONAL"}
 # What CI leaves out: 9.* measures speed for minutes; 12.* and 13.* repeat each size for each setting, a
 # thousand messages each, most of whose time is the suite's own. Quick: small ones of each text and setting.
@@ -103,7 +104,7 @@ def wstest(python27: str, mode: str, spec: Path, log: Path, env: dict[str, str])
     run = "import sys; sys.argv[0] = 'wstest'; from autobahntestsuite.wstest import run; run()"
     with log.open("wb") as out:
         return subprocess.Popen(
-            [python27, "-u", "-c", run, "-m", mode, "-s", str(spec)],
+            [python27, "-u", "-c", run, "-m", mode, "-s", str(spec), "-u", "0"],
             env=env,
             stdout=out,
             stderr=out,
@@ -121,11 +122,12 @@ def run_role(
     url = f"ws://127.0.0.1:{port}"
     spec = {"outdir": str(reports), "cases": cases, "exclude-cases": exclude, "exclude-agent-cases": {}}
     echo = [sys.executable, str(HERE / "echo.py")]
-    server = [*echo, "server", "--port", str(port)]
+    streaming = ["--streaming"] if role.startswith("streaming") else []
+    server = [*echo, "server", *streaming, "--port", str(port)]
     if role == "command-line":
         server = [*COMMAND_LINE, "--port", str(port)]
         url += "/echo"
-    if role != "client":
+    if not role.endswith("client"):
         spec |= {"options": {"failByDrop": False}, "servers": [{"agent": AGENT, "url": url}]}
         mode = "fuzzingclient"
     else:
@@ -134,7 +136,7 @@ def run_role(
     spec_file = ARTIFACTS / f"{role}.json"
     spec_file.write_text(json.dumps(spec))
     log = ARTIFACTS / f"{role}.log"
-    if role != "client":
+    if not role.endswith("client"):
         with subprocess.Popen(server) as ours:
             wait_for(port, ours)
             code = wstest(python27, mode, spec_file, log, env).wait()
@@ -142,9 +144,8 @@ def run_role(
     else:
         suite = wstest(python27, mode, spec_file, log, env)
         wait_for(port, suite)
-        code = subprocess.run(
-            [*echo, "client", "--port", str(port), "--agent", AGENT], check=False
-        ).returncode
+        client = [*echo, "client", *streaming, "--port", str(port), "--agent", AGENT]
+        code = subprocess.run(client, check=False).returncode
         suite.kill()
         suite.wait()
     if code:
@@ -166,7 +167,7 @@ def judge(role: str, reports: Path) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--role", choices=("server", "client", "command-line", "all"), default="all")
+    parser.add_argument("--role", choices=(*ROLES, "all"), default="all")
     parser.add_argument("--cases", nargs="+", default=["*"])
     parser.add_argument("--exclude", nargs="+", default=[])
     parser.add_argument(
@@ -182,7 +183,7 @@ def main() -> int:
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     env = suite_environment(python27)
     cases = QUICK if options.quick else SAMPLE if options.sample else options.cases
-    roles = ("server", "client", "command-line") if options.role == "all" else (options.role,)
+    roles = ROLES if options.role == "all" else (options.role,)
     with ThreadPoolExecutor() as pool:  # each of them mostly waits for its suite
         run = partial(run_role, python27=python27, env=env, cases=cases, exclude=options.exclude)
         reports = list(pool.map(run, roles, [port_of_its_own() for _ in roles]))
