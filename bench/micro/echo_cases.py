@@ -23,15 +23,7 @@ from wsframe import Opcode, encode_frame
 
 SERVER = Path(__file__).with_name("echo_server.py")
 LOOPS = ("asyncio", "uvloop")
-# By the name of the form: its peer and its transport, the loop's own or the one that picows brings.
-FORMS = {
-    "wsframe": ("wsframe", "own"),
-    "wsframe_aiofastnet": ("wsframe", "aiofastnet"),
-    "picows": ("picows", "aiofastnet"),
-    "picows_own_transport": ("picows", "own"),
-    "websockets": ("websockets", "own"),
-    "aiohttp": ("aiohttp", "own"),
-}
+PEERS = ("wsframe", "picows", "websockets", "aiohttp")
 SIZES = {"128 B": 128, "16 KiB": 16 * KIB, "1 MiB": MIB}
 # Each has one message under way: so the server finds several of them in a turn of its loop.
 CONNECTIONS_COUNT = 8
@@ -53,11 +45,11 @@ def _cases(loop: str, nbytes: int, peers: Peers) -> Iterator[Case]:
     if importlib.util.find_spec(loop) is None:
         return
     payload = random.Random(1).randbytes(nbytes)
-    for name, (peer, transport) in FORMS.items():
-        if peer in peers and (transport == "own" or importlib.util.find_spec(transport) is not None):
-            echo = Echo.start(peer, loop, transport, payload)
+    for peer in PEERS:
+        if peer in peers:
+            echo = Echo.start(peer, loop, payload)
             yield Case(
-                name,
+                peer,
                 CONNECTIONS_COUNT,
                 CONNECTIONS_COUNT * nbytes,
                 echo.turn,
@@ -77,9 +69,9 @@ class Echo:
     clock: Callable[[], float]
 
     @classmethod
-    def start(cls, peer: str, loop: str, transport: str, payload: bytes) -> Echo:
+    def start(cls, peer: str, loop: str, payload: bytes) -> Echo:
         server = subprocess.Popen(
-            [sys.executable, str(SERVER), peer, loop, transport],
+            [sys.executable, str(SERVER), peer, loop],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

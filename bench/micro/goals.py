@@ -51,8 +51,6 @@ GOALS = (
     Goal("deflate with*: server receives *", "wsframe_zlib", "aiohttp", 1.0),
     Goal("deflate with*: server receives *", "wsframe_zlib_ng", "aiohttp_zlib_ng", 1.0),
     Goal("echo on *", "wsframe", "picows", 1.0),
-    Goal("echo on *", "wsframe", "picows_own_transport", 1.0),
-    Goal("echo on *", "wsframe_aiofastnet", "picows", 1.0),
     *(Goal(f"mask {size} B in place", "wsframe", "peers", 1.0) for size in MASK_SIZES),
     *(Goal(f"mask {size} B copying", "wsframe", "peers", 1.0) for size in MASK_SIZES),
     Goal("mask 1048576 B in place", "wsframe", "limit", 0.9),

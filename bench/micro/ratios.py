@@ -96,7 +96,7 @@ def figures_of(case: Case, seconds: list[float]) -> dict[str, float]:
         "bytes_per_second": case.payload_bytes / typical,
     }
     if case.wire_bytes is not None:
-        figures["wire_bytes"] = case.wire_bytes
+        figures["wire_bytes_per_item"] = case.wire_bytes / case.items
     return figures
 
 

@@ -7,101 +7,100 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
-
-plt.switch_backend("svg")
-mpl.rcParams["svg.hashsalt"] = "wsframe"  # the same plot gives the same file
+from cases import is_limit, is_ours
+from goals import is_met
+from units import duration, rate
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "benchmarks"
 NOTES = FOLDER / "codec-notes.md"
+Tasks = dict[str, Any]
 
 
-def rate(per_second: float) -> str:
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if per_second >= size:
-            return f"{per_second / size:.2f} {unit}"
-    return f"{per_second:.0f} "
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The tasks whose names begin with one of `prefixes`, under a title of their own."""
+
+    title: str
+    prefixes: tuple[str, ...]
+
+    def of(self, tasks: Tasks) -> Tasks:
+        return {task: found for task, found in tasks.items() if task.startswith(self.prefixes)}
 
 
-def goal_table(tasks: dict[str, Any]) -> list[str]:
-    lines = ["| task | against | ratio (median) | quartiles | goal | |", "|---|---|---:|---|---:|---|"]
-    for task, result in tasks.items():
-        for goal in result["goals"]:
-            met = "met" if goal["ratio"] >= goal["goal"] else "**not met**"
-            lines.append(
-                f"| {task} | {goal['other']} | {goal['ratio']:.2f}x | {goal['low']:.2f} - {goal['high']:.2f} "
-                f"| {goal['goal']} | {met} |"
+SECTIONS = (
+    Section("A server receives", ("server receives",)),
+    Section("A client receives", ("client receives",)),
+    Section("A server sends", ("server sends",)),
+    Section("A client sends", ("client sends",)),
+    Section("One call alone", ("receive a frame", "encode a message")),
+    Section("permessage-deflate", ("deflate",)),
+    Section("Echo servers", ("echo",)),
+    Section("Masks, and the machine's limits", ("mask", "text of")),
+)
+
+
+def ratio_words(goal: dict[str, Any]) -> str:
+    size = f", {goal['size']:.2f} of the size" if "size" in goal else ""
+    words = f"{math.floor(goal['ratio'] * 100) / 100:.2f}x{size}"
+    return words if is_met(goal) else f"**{words}**"
+
+
+def goal_words(goal: dict[str, Any]) -> str:
+    size = f", at most {goal['size_goal']} of the size" if "size_goal" in goal else ""
+    return f"{goal['goal']:.2g}x{size}"
+
+
+def goal_table(tasks: Tasks) -> list[str]:
+    """One line for each goal of a task; those that all forms of ours have alike share one."""
+    lines = [
+        "| task | against | goal | ratio (median; bold: not met) and its quartiles |",
+        "|---|---|---:|---|",
+    ]
+    for task, found in tasks.items():
+        together: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for goal in found["goals"]:
+            together.setdefault((goal["other"], goal_words(goal)), []).append(goal)
+        for (other, words), goals in together.items():
+            forms = "; ".join(
+                f"{goal['ours']} {ratio_words(goal)} ({goal['low']:.2f} - {goal['high']:.2f})"
+                for goal in goals
             )
+            lines.append(f"| {task} | {other} | {words} | {forms} |")
+    return lines if len(lines) > 2 else []
+
+
+def time_table(tasks: Tasks) -> list[str]:
+    """The time of one item for each implementation, the bytes that it wrote, and what passed per second."""
+    names = list(dict.fromkeys(name for found in tasks.values() for name in found["peers"]))
+    names.sort(key=lambda name: (is_limit(name), not is_ours(name)))
+    lines = [f"| task | {' | '.join(names)} | ours, payload/s |", f"|---|{'---:|' * (len(names) + 1)}"]
+    for task, found in tasks.items():
+        cells = [cell(found["peers"].get(name)) for name in names]
+        fastest = max(
+            figures["bytes_per_second"] for name, figures in found["peers"].items() if is_ours(name)
+        )
+        lines.append(f"| {task} | {' | '.join(cells)} | {rate(fastest)}B |")
     return lines
 
 
-def peer_table(tasks: dict[str, Any]) -> list[str]:
-    lines = ["| task | implementation | items/s | payload bytes/s |", "|---|---|---:|---:|"]
-    for task, result in tasks.items():
-        ranked = sorted(result["peers"].items(), key=lambda item: -item[1]["items_per_second"])
-        for name, figures in ranked:
-            items, nbytes = rate(figures["items_per_second"]), rate(figures["bytes_per_second"])
-            lines.append(f"| {task} | {name} | {items} | {nbytes}B |")
-    return lines
+def cell(figures: dict[str, float] | None) -> str:
+    if figures is None:
+        return "-"
+    size = f", {figures['wire_bytes_per_item']:.0f} B" if "wire_bytes_per_item" in figures else ""
+    return duration(1 / figures["items_per_second"]) + size
 
 
-def bars(tasks: dict[str, Any], names: list[str], title: str, key: str, out: Path) -> None:
-    figure, axes = plt.subplots(len(names), 1, figsize=(8, 2.1 * len(names)), layout="constrained")
-    for axis, task in zip([axes] if len(names) == 1 else axes, names, strict=True):
-        peers = sorted(tasks[task]["peers"].items(), key=lambda item: item[1][key])
-        values = [figures[key] for _, figures in peers]
-        colours = ["#1b6ca8" if name == "wsframe" else "#b9c4cc" for name, _ in peers]
-        drawn = axis.barh([name for name, _ in peers], values, color=colours)
-        axis.bar_label(drawn, [rate(value) for value in values], padding=3, fontsize=8)
-        axis.set_title(task, fontsize=9, loc="left")
-        axis.set_xlim(0, max(values) * 1.15)
-        axis.tick_params(labelsize=8)
-        axis.xaxis.set_visible(False)
-        for side in ("top", "right", "bottom"):
-            axis.spines[side].set_visible(False)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(out, metadata={"Date": None})
-    plt.close(figure)
-
-
-def mask_lines(tasks: dict[str, Any], out: Path) -> None:
-    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-    series: dict[str, list[tuple[int, float]]] = {}
-    for task, result in tasks.items():
-        if task.startswith("mask "):
-            _, size, _, kind, *rest = task.split()
-            for name, figures in result["peers"].items():
-                label = f"{name}, {' '.join([kind, *rest])}"
-                series.setdefault(label, []).append((int(size), figures["bytes_per_second"] / 1e9))
-    for label, points in series.items():
-        ours = label.startswith("wsframe")
-        axis.plot(*zip(*points, strict=True), marker="o", linewidth=2 if ours else 1, label=label)
-    axis.set_xscale("log", base=2)
-    axis.set_yscale("log")
-    axis.set_xlabel("payload bytes")
-    axis.set_ylabel("GB/s")
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=7)
-    figure.savefig(out, metadata={"Date": None})
-    plt.close(figure)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, default=FOLDER / "codec.json")
-    options = parser.parse_args()
-    report = json.loads(options.json.read_text())
+def page(report: dict[str, Any]) -> str:
     tasks = report["tasks"]
-    small = ["parse 1,000 frames of 32 B", "parse a frame of 1 MiB", "encode frames of 32 B"]
-    bars(tasks, small, "Items per second", "items_per_second", FOLDER / "codec-frames.svg")
-    mask_lines(tasks, FOLDER / "codec-masks.svg")
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     missing = f" Not installed, left out: {', '.join(report['missing'])}." if report["missing"] else ""
+    sections = [(section.title, section.of(tasks)) for section in SECTIONS if section.of(tasks)]
     lines = [
         "# The codec's figures",
         "",
@@ -111,27 +110,46 @@ def main() -> None:
         f"with {report['mask_implementation']} masks. Versions: {versions}.{missing}",
         f"Load of the machine before and after: {report['load_before']:.1f} and {report['load_after']:.1f}.",
         "",
-        f"Implementations take turns in {report['rounds']} rounds of one process; a ratio is the median of "
-        "the rounds' own ratios, with its quartiles. Absolute figures move from machine to machine.",
+        f"Implementations take turns in {report['rounds']} rounds. A time is CPU time: that of the measuring "
+        "thread, and for an echo that of the server's process. A ratio is the median of the rounds' own "
+        "ratios, with its quartiles; above 1 wsframe is faster. Times differ from machine to machine.",
+        "",
+        NOTES.read_text("utf-8").strip(),
         "",
         "## Against the goals",
         "",
-        *goal_table(tasks),
-        "",
+    ]
+    for title, found in sections:
+        if table := goal_table(found):
+            lines += [f"### {title}", "", *table, ""]
+    lines += [
         f"A decoder for an idle connection holds {report['decoder_bytes']} bytes (goal: at most 256).",
         "",
-        "![Frames per second](codec-frames.svg)",
+        "![Items per second](codec-frames.svg)",
         "",
         "![Masks](codec-masks.svg)",
         "",
-        NOTES.read_text().strip(),
-        "",
         "## Every implementation",
         "",
-        *peer_table(tasks),
+        "The time of one message, or of one call; for permessage-deflate also the bytes that it became.",
         "",
     ]
-    (FOLDER / "codec.md").write_text("\n".join(lines))
+    for title, found in sections:
+        lines += [f"### Times: {title[0].lower()}{title[1:]}", "", *time_table(found), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, default=FOLDER / "codec.json")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where the page and its plots go")
+    options = parser.parse_args()
+    report = json.loads(options.json.read_text("utf-8"))
+    import plots  # here, so that the page needs no matplotlib
+
+    plots.bars(report["tasks"], options.folder / "codec-frames.svg")
+    plots.mask_lines(report["tasks"], options.folder / "codec-masks.svg")
+    (options.folder / "codec.md").write_text(page(report), "utf-8")
 
 
 if __name__ == "__main__":

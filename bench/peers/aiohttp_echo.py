@@ -22,7 +22,7 @@ async def echo(request: web.Request) -> web.WebSocketResponse:
     return response
 
 
-async def serve(listener: socket.socket, transport: str) -> None:
+async def serve(listener: socket.socket) -> None:
     application = web.Application()
     application.router.add_get("/", echo)
     runner = web.AppRunner(application, access_log=None)

@@ -23,7 +23,6 @@ def listener_of(request: WSUpgradeRequest) -> WSListener:
     return Echo()
 
 
-async def serve(listener: socket.socket, transport: str) -> None:
-    """On aiofastnet's transport, which it brings and takes by default, or on the loop's own."""
-    server = await ws_create_server(listener_of, sock=listener, use_aiofastnet=transport == "aiofastnet")
+async def serve(listener: socket.socket) -> None:
+    server = await ws_create_server(listener_of, sock=listener)
     await server.serve_forever()

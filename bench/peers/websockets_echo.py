@@ -16,6 +16,6 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
-async def serve(listener: socket.socket, transport: str) -> None:
+async def serve(listener: socket.socket) -> None:
     async with serve_websockets(echo, sock=listener, ping_interval=None) as server:
         await server.serve_forever()

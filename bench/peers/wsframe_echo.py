@@ -6,8 +6,6 @@ It must not have a second copy of that code.
 from __future__ import annotations
 
 import asyncio
-import functools
-import importlib
 import re
 import socket
 from pathlib import Path
@@ -29,12 +27,6 @@ def echo_of_the_page() -> Any:
     return names["Echo"]
 
 
-async def serve(listener: socket.socket, transport: str) -> None:
-    """On the loop's own transport, or on aiofastnet's, which takes any asyncio protocol."""
-    loop = asyncio.get_running_loop()
-    if transport == "aiofastnet":
-        create_server = functools.partial(importlib.import_module(transport).create_server, loop)
-    else:
-        create_server = loop.create_server
-    server = await create_server(echo_of_the_page(), sock=listener)
+async def serve(listener: socket.socket) -> None:
+    server = await asyncio.get_running_loop().create_server(echo_of_the_page(), sock=listener)
     await server.serve_forever()
