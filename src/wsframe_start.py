@@ -10,7 +10,14 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, or say in one line which other package stands in its place."""
+    """Run the command line, or say in one line which other package stands in its place, or what to install.
+
+    `wsframe connect` is the codec's own, and needs no package.
+    """
+    if sys.argv[1:2] == ["connect"]:
+        from wsframe.__main__ import main as connect
+
+        sys.exit(connect())
     import python_server
 
     if getattr(python_server, "DISTRIBUTION", None) != "wsframe":
@@ -18,6 +25,10 @@ def main() -> None:
             f"Error: the package named python_server at {python_server.__file__} is not wsframe's; "
             "uninstall it (pip uninstall python-server) or move it away, then reinstall wsframe"
         )
+    try:
+        python_server.need_server(" ".join(["wsframe", *sys.argv[1:2]]))
+    except ModuleNotFoundError as missing:
+        sys.exit(f"Error: {missing}")
     gc.disable()  # what is imported stays: to look for garbage in it is a tenth of the start
     from python_server.command.cli import main as command_line
 

@@ -95,8 +95,8 @@ LEFT_OUT = {
 # Lines to type that are neither ours, nor gunicorn's, nor make's.
 LINES = {
     "python shout.py": "e2e/test_readme.py",
-    "pip install 'wsframe[metrics]'": "its package is among those of the tests",
-    "pip install 'wsframe[otel]' opentelemetry-sdk": "its packages are among those of the tests",
+    'pip install "wsframe[metrics]"': "its package is among those of the tests",
+    'pip install "wsframe[otel]" opentelemetry-sdk': "its packages are among those of the tests",
     "pip install pytest": "pytest runs this test",
     "pytest test_quiz.py": "e2e/test_tutorial.py",
     "wsframe explain port-in-use": "server/command/test_explain.py",

@@ -17,6 +17,7 @@ from flask.cli import ScriptInfo, pass_script_info, run_command, show_server_ban
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
+from python_server import need_server
 from python_server.serve.reloaded import is_reloaded
 
 # Where what an application can carry is defined.
@@ -55,6 +56,10 @@ def drop_in() -> None:
         for name in ("WSFRAME_DROP_IN", "WSFRAME_DROP_IN_PARALLEL")
     )
     if wanted:
+        try:
+            need_server("WSFRAME_DROP_IN")
+        except ModuleNotFoundError as missing:
+            raise click.ClickException(str(missing)) from None
         from python_server.drop_in.installing import install
         from python_server.serve.loading import ApplicationError
 

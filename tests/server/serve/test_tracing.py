@@ -24,7 +24,7 @@ IMPORTS = (
 
 def test_a_missing_package_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "find_spec", lambda name: None)
-    said = r"--tracing needs opentelemetry-api: pip install 'wsframe\[otel\]'"
+    said = r'--tracing needs opentelemetry-api: pip install "wsframe\[otel\]"'
     for check in (tracing.check_tracing, check_listening, lambda given: tracing.make_tracing(given, [])):
         with pytest.raises(BindError, match=said):
             check(ON)
