@@ -15,7 +15,8 @@ from .. import handshake
 from ..connection import Connection
 from ..deflate import Options
 from ..types import DEFAULT_MAX_MESSAGE_BYTES, Role
-from .connection import READ_BYTES, ClientConnection, Seconds, Times
+from .connection import ClientConnection
+from .driver import READ_BYTES, Limits, Seconds
 from .exceptions import HandshakeResponse, InvalidHandshake, InvalidStatus
 from .opening import (
     ResponseHead,
@@ -75,16 +76,8 @@ def connect(
         response, rest, accepted = _shake_hands(opened, request, deadline)
         size = sys.maxsize if max_size is None else max_size
         connection = Connection(Role.CLIENT, max_message_bytes=size, deflate=accepted.deflate)
-        times = Times(ping_interval, ping_timeout, close_timeout)
-        return ClientConnection(
-            opened,
-            connection,
-            response,
-            rest,
-            subprotocol=accepted.subprotocol,
-            times=times,
-            max_queue=max_queue,
-        )
+        limits = Limits(ping_interval, ping_timeout, close_timeout, max_queue)
+        return ClientConnection(opened, connection, limits, response, rest, accepted.subprotocol)
     except BaseException:
         opened.close()
         raise
