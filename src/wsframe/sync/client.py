@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import socket
 import ssl as ssl_module
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from .. import handshake
 from ..connection import Connection
@@ -25,6 +25,9 @@ from .opening import (
     parse_uri,
     write_request,
 )
+
+# As much as a decoder takes for a limit.
+NO_MAX_SIZE: Final = 2**62 - 1
 
 
 def connect(
@@ -74,7 +77,7 @@ def connect(
             context = ssl or ssl_module.create_default_context()
             opened = context.wrap_socket(opened, server_hostname=server_hostname or target.host)
         response, rest, accepted = _shake_hands(opened, request, deadline)
-        size = sys.maxsize if max_size is None else max_size
+        size = NO_MAX_SIZE if max_size is None else max_size
         connection = Connection(Role.CLIENT, max_message_bytes=size, deflate=accepted.deflate)
         limits = Limits(ping_interval, ping_timeout, close_timeout, max_queue)
         return ClientConnection(opened, connection, limits, response, rest, accepted.subprotocol)

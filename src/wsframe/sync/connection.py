@@ -121,12 +121,13 @@ class ClientConnection:
             data: at most 125 bytes; None: eight random ones. timeout: in seconds, to send it.
 
         Returns: what waits for the pong by `wait(timeout)`; a later ping's pong answers this one too.
-        Raises as `send`. ValueError: too long. ConcurrencyError: the same `data` are on their way.
+        Raises as `send`. ValueError: too long. TypeError. ConcurrencyError: the same `data` are on their way.
         """
         with self._changed:
             self._check_open()
             data = os.urandom(8) if data is None else data
-            waiter = self._driver.queue_ping(data.encode() if isinstance(data, str) else bytes(data))
+            payload = data.encode() if isinstance(data, str) else bytes(memoryview(data))
+            waiter = self._driver.queue_ping(payload)
             self._drain(timeout)
         return waiter
 
