@@ -22,11 +22,11 @@ from .sync import ClientConnection, ConnectionClosed, InvalidStatus, InvalidURI,
 
 EPILOG: Final = """
 Each line of the standard input is sent as a message, and each message is printed as a line: a binary one as
-hexadecimal digits, or with --binary as it is and without an end of line. With --socketio a line is an event, its
-name and its arguments in JSON; printed are events, and acknowledgements as "ack NUMBER JSON".
-After the end of the input the connection stays open until the server has read everything (it answers a ping) and
-then nothing has come for --wait seconds.
-Exit codes: 0: closed with 1000 or 1001. 1: something failed, one line says what. 2: wrong arguments. 130: Ctrl-C.
+hexadecimal digits, or with --binary as it is and without an end of line. With --socketio a line is an event:
+its name, then its arguments in JSON; printed are events, and acknowledgements as "ack NUMBER JSON".
+After the end of the input the connection stays open until the server has read everything (it answers a ping)
+and then nothing has come for --wait seconds.
+Exit codes: 0, closed with 1000 or 1001; 1, it failed, one line says what; 2, wrong arguments; 130, Ctrl-C.
 """
 READ_BYTES: Final = 65_536
 

@@ -23,7 +23,7 @@ HEAD = SWITCHING + b"Upgrade: websocket\r\nX-Test:\t one \t\r\nx-test: two\r\nEm
         ("wss://h:443/", Target(True, "h", 443, "/", "h", None)),
         ("wss://h:80/a?b?c", Target(True, "h", 80, "/a?b?c", "h:80", None)),
         ("ws://[::1]:9/%20", Target(False, "::1", 9, "/%20", "[::1]:9", None)),
-        ("ws://bücher.example/ü", Target(False, "xn--bcher-kva.example", 80, "/%C3%BC", "xn--bcher-kva.example", None)),
+        ("ws://ü.example/ü", Target(False, "xn--tda.example", 80, "/%C3%BC", "xn--tda.example", None)),
         ("ws://me:a%3Ab@h/", Target(False, "h", 80, "/", "h", "Basic bWU6YTpi")),
         ("ws://me@h/", Target(False, "h", 80, "/", "h", "Basic bWU6")),
     ],
@@ -116,16 +116,14 @@ def test_a_refusal_keeps_what_came_with_it() -> None:
     assert (whole[0].status_code, whole[0].reason_phrase, whole[1]) == (404, "", b"nothing")
 
 
-@pytest.mark.parametrize("piece", [b"x", b"A: b\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", bytes(4096)])
+@pytest.mark.parametrize("piece", [b"x", b"A: b\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", bytes(5000)])
 def test_a_head_without_end(piece: bytes) -> None:
     """It is refused once it is too long, however it comes, and no more of it is kept."""
     head = ResponseHead()
-    fed_bytes = 0
-    with pytest.raises(InvalidMessage):
-        while fed_bytes < 10 * HEAD_MAX_BYTES:
-            assert head.feed(piece) is None
-            fed_bytes += len(piece)
-    assert fed_bytes <= HEAD_MAX_BYTES + len(piece)
+    for _ in range(HEAD_MAX_BYTES // len(piece)):
+        assert head.feed(piece) is None
+    with pytest.raises(InvalidMessage, match="more than"):
+        head.feed(piece)
 
 
 def test_a_head_may_be_as_long_as_that() -> None:

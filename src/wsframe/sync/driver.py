@@ -22,7 +22,7 @@ from .exceptions import ConcurrencyError
 
 READ_BYTES: Final = 65_536
 # After a time-out what the system holds already is taken, but not without end.
-LATE_RECEIVES_MAX_COUNT: Final = 128
+LATE_SECONDS: Final = 0.1
 # Unlike epoll it needs no descriptor of its own.
 Poller: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
 NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -97,15 +97,12 @@ class SocketDriver:
 
     def until(self, done: Callable[[], bool], deadline: Seconds) -> None:
         """Send and receive until `done`. Raises TimeoutError."""
-        late_count = 0
         while not done():
             if not self.move():
                 if not done():
                     self._wait(deadline)
-            elif deadline is not None and time.monotonic() >= deadline:
-                late_count += 1
-                if late_count > LATE_RECEIVES_MAX_COUNT:
-                    raise TimeoutError
+            elif deadline is not None and time.monotonic() >= deadline + LATE_SECONDS and not done():
+                raise TimeoutError
 
     def drain(self, timeout: Seconds) -> None:
         """Until what is to be sent has left. Raises TimeoutError: TCP ends then, as a part may have left."""
