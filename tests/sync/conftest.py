@@ -5,6 +5,7 @@ It must not know what a test asks of them.
 
 from __future__ import annotations
 
+import queue
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
@@ -20,17 +21,28 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from python_server import Resource, WebSocket, WebSocketApplication, WSGIServer
 
+# The code of each connection to /tell that has ended.
+CLOSED: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+
 
 def converse(websocket: ServerConnection) -> None:
     """What the path asks for."""
     word, _, rest = websocket.request.path.strip("/").partition("/")
     try:
+        if websocket.request.path.startswith("/hang-up"):
+            return
         if word == "close":
             code, _, reason = rest.partition("/")
             websocket.close(int(code), reason)
         elif word == "greet":
             for number in range(int(rest)):
                 websocket.send(f"hello {number}")
+        elif word == "count":
+            for _ in range(int(rest)):
+                websocket.send(websocket.recv())
+        elif word == "binary":
+            websocket.send(b"\x00\xff")
+            websocket.send("text")
         elif word == "drop":
             websocket.socket.shutdown(2)
         elif word == "headers":
@@ -42,6 +54,9 @@ def converse(websocket: ServerConnection) -> None:
                 websocket.send(message)
     except ConnectionClosed:
         pass
+    finally:
+        if word == "tell":
+            CLOSED.put(websocket.close_code)
 
 
 def refuse(websocket: ServerConnection, request: Any) -> Any:
@@ -74,6 +89,12 @@ def peer() -> Iterator[str]:
     """The URL of a server of `websockets`, without its last slash."""
     with running() as port:
         yield f"ws://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def told_codes() -> queue.SimpleQueue[int | None]:
+    """The code of each connection to /tell, once it has ended there."""
+    return CLOSED
 
 
 @pytest.fixture(scope="session")
