@@ -96,7 +96,7 @@ def test_tls(tls_peer: str, authority: tuple[trustme.CA, Path]) -> None:
         ("/close/1001", 0, ""),
         ("/close/4000/full", 1, "4000 full"),
         ("/drop", 1, "no close frame"),
-        ("/forbidden", 1, "HTTP 403 not you"),
+        ("/forbidden", 1, "HTTP 403 Forbidden not you"),
     ],
 )
 def test_exit_codes(peer: str, path: str, code: int, words: str) -> None:

@@ -16,7 +16,7 @@ from ..connection import Connection
 from ..deflate import Options
 from ..types import DEFAULT_MAX_MESSAGE_BYTES, Role
 from .connection import ClientConnection
-from .driver import READ_BYTES, Limits, Seconds
+from .driver import READ_BYTES, ClientLimits, Seconds
 from .exceptions import HandshakeResponse, InvalidHandshake, InvalidStatus
 from .opening import (
     ResponseHead,
@@ -79,7 +79,7 @@ def connect(
         response, rest, accepted = _shake_hands(opened, request, deadline)
         size = NO_MAX_SIZE if max_size is None else max_size
         connection = Connection(Role.CLIENT, max_message_bytes=size, deflate=accepted.deflate)
-        limits = Limits(ping_interval, ping_timeout, close_timeout, max_queue)
+        limits = ClientLimits(ping_interval, ping_timeout, close_timeout, max_queue)
         return ClientConnection(opened, connection, limits, response, rest, accepted.subprotocol)
     except BaseException:
         opened.close()

@@ -13,7 +13,7 @@ from types import TracebackType
 
 from ..connection import Buffer, Connection
 from ..types import Close, CloseCode, State
-from .driver import Limits, PingWaiter, Seconds, SocketDriver, later
+from .driver import ClientLimits, PingWaiter, Seconds, SocketDriver, later
 from .exceptions import (
     OK_CODES,
     ConnectionClosed,
@@ -26,7 +26,7 @@ from .exceptions import (
 class ClientConnection:
     """What `connect` returns; iterate over it to receive messages until it is closed.
 
-        with connect("ws://127.0.0.1:8000/chat") as websocket:
+        def echo(websocket: ClientConnection) -> None:
             for message in websocket:
                 websocket.send(message)
 
@@ -42,7 +42,7 @@ class ClientConnection:
         self,
         sock: socket.socket,
         connection: Connection,
-        limits: Limits,
+        limits: ClientLimits,
         response: HandshakeResponse,
         rest: bytes,
         subprotocol: str | None,

@@ -29,7 +29,7 @@ NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 Seconds = float | None
 
 
-class Limits(NamedTuple):
+class ClientLimits(NamedTuple):
     """Of `connect`: times in seconds, and how many messages wait."""
 
     ping_interval: Seconds
@@ -69,7 +69,7 @@ class SocketDriver:
         latency: seconds that the latest ping took.
     """
 
-    def __init__(self, sock: socket.socket, connection: Connection, limits: Limits) -> None:
+    def __init__(self, sock: socket.socket, connection: Connection, limits: ClientLimits) -> None:
         sock.setblocking(False)
         self.changed = threading.Condition(threading.Lock())
         self.messages: deque[str | bytes] = deque()

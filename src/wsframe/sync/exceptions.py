@@ -88,16 +88,17 @@ class InvalidMessage(InvalidHandshake):
 
 
 class InvalidStatus(InvalidHandshake):
-    """The server answered, but not with 101; redirects are not followed."""
+    """The server answered with the `response`, and not with 101; redirects are not followed."""
 
     def __init__(self, response: HandshakeResponse) -> None:
         super().__init__(response)
         self.response = response
 
     def __str__(self) -> str:
-        where = self.response.headers.get("Location")
-        more = "" if where is None else f", elsewhere: {where}"
-        return f"server rejected WebSocket connection: HTTP {self.response.status_code}{more}"
+        words = f"HTTP {self.response.status_code} {self.response.reason_phrase}".rstrip()
+        location = self.response.headers.get("Location")
+        more = "" if location is None else f", Location: {location}"
+        return f"server rejected WebSocket connection: {words}{more}"
 
 
 class HandshakeHeaders(Mapping[str, str]):

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 from python_server.engineio.packet import EnginePacketType, decode_packet
 from python_server.socketio.packet import Packet, PacketType, RefusalError, TextCodec
 
 from .connection import ClientConnection
-from .exceptions import WebSocketException
+from .exceptions import ConnectionClosedOK, WebSocketException
 
 
 class SocketIOError(WebSocketException):
@@ -41,7 +42,8 @@ class SocketIOTalk:
 
     def connect(self, auth: object) -> None:
         """Join the namespace. Raises SocketIOError, and as `recv` does."""
-        self._send(PacketType.CONNECT, auth, None)
+        with suppress(ConnectionClosedOK):
+            self._send(PacketType.CONNECT, auth, None)
         if not any(packet.kind is PacketType.CONNECT for packet in self._packets):
             raise SocketIOError(f"the server closed the connection before it let us join {self._namespace}")
 
@@ -69,17 +71,20 @@ class SocketIOTalk:
     def _received(self) -> Iterator[Packet]:
         """Packets of the namespace; heartbeats are answered here. Raises SocketIOError."""
         decoder = self._codec.decoder()
-        for message in self._websocket:
-            try:
-                kind, data = decode_packet(message)
-                packet = decoder.receive(data) if kind is EnginePacketType.MESSAGE else None
-            except RefusalError as error:
-                raise SocketIOError(f"the server refuses {self._namespace}: {error.packet.data}") from None
-            except ValueError as error:
-                raise SocketIOError(f"the server does not speak Socket.IO 5: {error}") from None
-            if kind is EnginePacketType.PING:
-                self._websocket.send(EnginePacketType.PONG + str(data))
-            elif kind is EnginePacketType.CLOSE:
-                return
-            if packet is not None and packet.namespace == self._namespace:
-                yield packet
+        with suppress(ConnectionClosedOK):
+            for message in self._websocket:
+                try:
+                    kind, data = decode_packet(message)
+                    packet = decoder.receive(data) if kind is EnginePacketType.MESSAGE else None
+                except RefusalError as error:
+                    raise SocketIOError(
+                        f"the server refuses {self._namespace}: {error.packet.data}"
+                    ) from None
+                except ValueError as error:
+                    raise SocketIOError(f"the server does not speak Socket.IO 5: {error}") from None
+                if kind is EnginePacketType.PING:
+                    self._websocket.send(EnginePacketType.PONG + str(data))
+                elif kind is EnginePacketType.CLOSE:
+                    return
+                if packet is not None and packet.namespace == self._namespace:
+                    yield packet
