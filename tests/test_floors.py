@@ -576,7 +576,6 @@ READ_ELSEWHERE = {
     ("Source", "max_bytes"): "the codec's Outbox, whose port it is",
     ("Outbox", "max_bytes"): "the transport by another name: the codec's twins have the same words",
     ("Answers", "missing_count"): "applications that call a room",
-    ("Request", "resource"): "a WebSocket client that sends the request",
     ("CloseCode", "*"): "applications: RFC 6455's table, whole",
     ("Header", "*"): "those who frame by hand: the codec's own decoder does not",
 }
