@@ -47,8 +47,8 @@ START_SECONDS = 120.0  # of a machine with far more to do than this
 # The suite's largest messages have 16 MiB, its most fragments 65,536.
 COMMAND_LINE = [sys.executable, "-m", "python_server", "--no-access-log", "--ws-per-message-deflate"]
 COMMAND_LINE += ["--ws-max-size", str(17 * 2**20), "--ws-max-fragments", "70000", "--ws-ping-interval", "0"]
-# Good messages with a fault behind them in the same bytes, or soon after: the client gives the messages to its
-# program, and closes at once, so that no answer follows. The suite calls that not strict.
+# Good messages with a fault behind them in the same bytes, or soon after: the client gives the messages to
+# its program, and closes at once, so that no answer follows. The suite calls that not strict.
 CLOSES_AT_ONCE = {"3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"}
 CLIENTS = ("client", "sync-client")
 ROLES = ("server", "command-line", *CLIENTS)
