@@ -1,4 +1,4 @@
-"""Two socket drivers around wsframe.Connection for Autobahn|Testsuite: an echo server, an echo client.
+"""Socket drivers around wsframe.Connection for Autobahn|Testsuite, and wsframe.sync: server and clients.
 
 They must not decide anything about frames: what Connection returns is echoed, what it owes is sent.
 """
@@ -10,8 +10,11 @@ import socket
 import socketserver
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 from wsframe import Connection, Fragment, Role, State, deflate, handshake
+from wsframe.sync import ConnectionClosed, connect
 
 # The suite sends messages of 16 MiB (9.1, 9.2) and of 65,536 fragments (9.3, 9.4).
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
@@ -178,9 +181,29 @@ def run_client(host: str, port: int, agent: str, fragment_bytes: int | None) -> 
     client_session(host, port, f"/updateReports?agent={agent}")
 
 
+def run_sync_client(host: str, port: int, agent: str) -> None:
+    """The same with `wsframe.sync`, whose own driver and opening are tried."""
+    options: dict[str, Any] = {
+        "max_size": MAX_MESSAGE_BYTES,
+        "close_timeout": DRAIN_SECONDS,
+        "ping_interval": None,
+    }
+    base = f"ws://{host}:{port}"
+    with connect(f"{base}/getCaseCount", **options) as websocket:
+        count = int(websocket.recv())
+    for number in range(1, count + 1):
+        with (
+            connect(f"{base}/runCase?case={number}&agent={agent}", **options) as websocket,
+            suppress(ConnectionClosed),
+        ):
+            for message in websocket:
+                websocket.send(message)
+    connect(f"{base}/updateReports?agent={agent}", **options).close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("role", choices=("server", "client"))
+    parser.add_argument("role", choices=("server", "client", "sync-client"))
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9001)
     parser.add_argument("--agent", default="wsframe")
@@ -191,6 +214,8 @@ def main() -> None:
         with EchoServer((options.host, options.port), EchoHandler) as server:
             server.fragment_bytes = fragment_bytes
             server.serve_forever()
+    elif options.role == "sync-client":
+        run_sync_client(options.host, options.port, options.agent)
     else:
         run_client(options.host, options.port, options.agent, fragment_bytes)
 
