@@ -167,6 +167,8 @@ class Connection:
             self.close_code = CloseCode.ABNORMAL_CLOSURE
         self._move("end")
         self.decoder.close()
+        if self._deflate is not None:
+            self._deflate.close()
         return []
 
     @property

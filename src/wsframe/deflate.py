@@ -323,6 +323,16 @@ class MessageDeflate:
         """
         self._compressor = None
 
+    def close(self) -> None:
+        """Release both windows, up to 300 KiB, and what was not decompressed yet: nothing more is received.
+
+            packed.close()
+
+        A message sent after it does not refer to one before.
+        """
+        self._compressor = self._inflater = None
+        self._feed = []
+
     def inflate(self, chunk: bytes | None, last: bool, max_bytes: int) -> bytes | None:
         """Decompress at most `max_bytes` more of the current message (section 7.2.2).
 
