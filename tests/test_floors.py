@@ -29,7 +29,7 @@ HOUSE = """
 1  http1       head parser packed_head response body_time
 1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
                sockets systemd scoreboard poller descriptors system forks threads backpressure
-               line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
+               line_writer turn tasks coroutines bounded_queue loop pool low_water lingering transport tls
                listener calling relay link client_backlog
 1  observe     masking log_format fatal_signals guarded log access_log counters log_config
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
@@ -692,8 +692,8 @@ OWN_WAITS = {
     ("drop_in.events", "__enter__"),  # words that are built of `blocking` themselves
     ("drop_in.greenlets", "iwait"),
     ("drop_in.greenlets", "start"),
-    ("net.tasks", "close"),
-    ("net.tasks", "_result_of"),  # of a task that is done
+    ("net.coroutines", "close"),
+    ("net.coroutines", "_result_of"),  # of a task that is done
     ("observe.log", "_write_all"),  # by the log's own thread
     ("serve.reloader", "_watch_parent"),  # processes without a pool
     ("serve.reloader", "_stop"),
