@@ -100,7 +100,7 @@ def test_nothing_else_is_installed(bare: Path, run: Run) -> None:
     version = package_contents.PROJECT["version"]
     assert pip(bare, "list", "--format=freeze") == f"wsframe=={version}\n"
     assert pip(bare, "check") == "No broken requirements found.\n"
-    codec = "import wsframe.handshake, wsframe.deflate as d; print(d.ZLIB_IMPLEMENTATION)"
+    codec = "import wsframe.handshake, wsframe.deflate as d; print(d.DEFLATE_IMPLEMENTATION)"
     assert run("python", "-c", codec) == (0, "zlib\n")
 
 

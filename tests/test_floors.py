@@ -569,8 +569,6 @@ READ_ELSEWHERE = {
     ("Reason", "SERVER_DISCONNECT"): "applications: python-socketio's attribute",
     ("ServerMethods", "manager"): "applications: python-socketio's attribute",
     ("Server", "eio"): "applications: python-socketio's attribute",
-    ("GunicornRequest", "*"): "gunicorn's logger and hooks, by their names",
-    ("GunicornResponse", "*"): "gunicorn's logger and hooks, by their names",
     ("ServerStopped", "blameless"): "observe.log, by its name",
     ("WSGIApp", "wsframe_mounts"): "serve.mounts, by its name",
     ("Resource", "wsframe_websockets"): "serve.mounts, by its name",

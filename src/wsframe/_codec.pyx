@@ -343,6 +343,8 @@ cdef int _new_mask(uint32_t *mask) except -1:
     cdef bytes fresh
     if _masks_left == 0:
         fresh = os.urandom(sizeof(_masks))
+        if PyBytes_GET_SIZE(fresh) != sizeof(_masks):
+            raise OSError("os.urandom gave another number of bytes than it was asked for")
         memcpy(_masks, PyBytes_AS_STRING(fresh), sizeof(_masks))
         _masks_left = sizeof(_masks)
     _masks_left -= 4

@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ LONG = 60.0
 @pytest.fixture
 def fixed_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the answer may stand there before the question."""
-    monkeypatch.setattr(handshake.os, "urandom", lambda size: KEY[:size])  # type: ignore[attr-defined]
+    monkeypatch.setattr(handshake, "os", SimpleNamespace(urandom=lambda size: KEY[:size]))
 
 
 def answer(**other: str) -> bytes:

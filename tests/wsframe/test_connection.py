@@ -5,6 +5,7 @@ It must not open a socket: the pair hands bytes over.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -345,3 +346,17 @@ def test_the_table_of_moves_is_whole() -> None:
     assert set(MOVES.values()) == {State.CLOSING, State.CLOSED}
     assert {after for (before, _), after in MOVES.items() if before is State.CLOSED} == {State.CLOSED}
     assert {before for before, _ in MOVES} == set(State)
+
+
+def test_a_source_of_random_bytes_that_gives_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaced by a program's own: the store of masks must not read beyond what came."""
+    codec = pytest.importorskip("wsframe._codec", reason="a WSFRAME_PURE=1 build has no compiled core")
+    monkeypatch.setattr(os, "urandom", lambda size: bytes(4))
+    encoder = codec.Encoder(Role.CLIENT)
+
+    def until_no_mask_is_in_store() -> None:
+        for _ in range(1025):
+            encoder.encode(b"")
+
+    with pytest.raises(OSError, match="another number of bytes"):
+        until_no_mask_is_in_store()
