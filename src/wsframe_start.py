@@ -18,8 +18,11 @@ def main() -> None:
             f"Error: the package named python_server at {python_server.__file__} is not wsframe's; "
             "uninstall it (pip uninstall python-server) or move it away, then reinstall wsframe"
         )
-    gc.disable()  # what is imported stays: to look for garbage in it is a tenth of the start
+    gc.disable()  # as in python_server/__main__.py
     from python_server.command.cli import main as command_line
+    from python_server.serve.serve import ON_START
 
+    ON_START.append(gc.freeze)
+    gc.freeze()
     gc.enable()
     command_line(prog_name="wsframe")
