@@ -29,8 +29,11 @@ def main() -> None:
         python_server.need_server(" ".join(["wsframe", *sys.argv[1:2]]))
     except ModuleNotFoundError as missing:
         sys.exit(f"Error: {missing}")
-    gc.disable()  # what is imported stays: to look for garbage in it is a tenth of the start
+    gc.disable()  # as in python_server/__main__.py
     from python_server.command.cli import main as command_line
+    from python_server.serve.serve import ON_START
 
+    ON_START.append(gc.freeze)
+    gc.freeze()
     gc.enable()
     command_line(prog_name="wsframe")

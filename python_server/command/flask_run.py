@@ -5,6 +5,7 @@ Must not know: how anything is served. Each `flask` command imports this, so `ru
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -105,7 +106,9 @@ def serve(
 ) -> None:
     """Serve by our server; the arguments are the options of Flask's command."""
     from python_server.api.flask_socketio.app_run import serve_as_flask
+    from python_server.serve.serve import ON_START
 
+    ON_START.append(gc.freeze)  # the application stays as long as this process
     debug = get_debug_flag()
     show_server_banner(debug, name)
     serve_as_flask(
