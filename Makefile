@@ -10,6 +10,7 @@ NPM_PACKAGES := tests/e2e/node_modules/.package-lock.json
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PYTHON_VERSION ?= 3.14
+PROCESSOR ?= s390x
 # What each command may be told; see `make help`.
 TESTS ?=
 MODES ?=
@@ -31,7 +32,7 @@ AUDIT ?=
 BENCH ?=
 RECORDS ?=
 
-.PHONY: FORCE help serve test test-all test-python test-32-bit lint bandit audit constraints rows docs picture client optional-tools
+.PHONY: FORCE help serve test test-all test-python test-32-bit test-qemu test-pypy lint bandit audit constraints rows docs picture client optional-tools
 .PHONY: fuzz simulate large faults soak delivery delivery-machines delivery-compare strict sanitize valgrind coverage coverage-mirror mutation
 .PHONY: wheel release-check bare bench bench-pages bench-profiles clean
 
@@ -41,6 +42,8 @@ help:
 	@echo "make test-all   those that take long as well"
 	@echo "make test-python   the same under CPython $(PYTHON_VERSION) (PYTHON_VERSION=...), from PATH or Debian's sid"
 	@echo "make test-32-bit   the codec's tests on Debian for i386"
+	@echo "make test-qemu   the same for a processor that qemu emulates (PROCESSOR=s390x, arm64, armhf, riscv64)"
+	@echo "make test-pypy   the codec's tests under PyPy, on the core in plain Python"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the documentation as a site in build/docs, its links and its search checked"
 	@echo "make rows    run the tests named after the 80 rows, and write docs/rows.md"
@@ -93,7 +96,13 @@ test-python: client
 	sh tests/another_python.sh $(PYTHON_VERSION) "$(TESTS)"
 
 test-32-bit:
-	sh tests/codec_on_i386.sh "$(TESTS)"
+	sh tests/codec_on_debian.sh i386 "$(TESTS)"
+
+test-qemu:
+	sh tests/codec_on_debian.sh $(PROCESSOR) "$(TESTS)"
+
+test-pypy:
+	sh tests/codec_on_debian.sh pypy3 "$(TESTS)"
 
 lint: $(VENV)/test-installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -54,6 +54,7 @@ elif os.name == "posix":
     flags = {"extra_compile_args": ["-O3"]}
     if sys.platform == "linux":  # no debug information; the functions' names stay, for profilers
         flags["extra_link_args"] = ["-Wl,--strip-debug"]
-core = Extension("wsframe._codec", ["src/wsframe/_codec.pyx"], depends=["src/wsframe/_mask.h"], **flags)
+headers = [str(path) for path in sorted(Path("src/wsframe").glob("*.h"))]
+core = Extension("wsframe._codec", ["src/wsframe/_codec.pyx"], depends=headers, **flags)
 classes = {"build_ext": BuildCore, "build_py": BuildModules}
 setup(ext_modules=[] if PURE else [core], cmdclass=classes, **runpy.run_path("readme_on_index.py")["README"])

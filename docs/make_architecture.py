@@ -87,7 +87,7 @@ STYLE = """
 def sources(top: str) -> list[Path]:
     """The files of a folder of the server, of the codec, or the one file of that name."""
     if top == "wsframe":
-        return sorted(path for pattern in ("*.py", "*.pyx", "*.h") for path in CODEC.glob(pattern))
+        return sorted(path for pattern in ("*.py", "*.pyx", "*.h") for path in CODEC.rglob(pattern))
     file = SERVER / f"{top}.py"
     return [file] if file.exists() else sorted((SERVER / top).rglob("*.py"))
 

@@ -1,6 +1,6 @@
 """A server for WSGI applications with real-time events: Socket.IO, raw WebSockets, ordinary threads.
 
-Must not know: Flask and redis at import; names are imported when they are asked for.
+Must not know: Flask, redis and the extra `server` at import; names are imported when they are asked for.
 
 PYTEST_DONT_REWRITE: else pytest warns whoever calls it from a program that has imported this.
 """
@@ -8,6 +8,7 @@ PYTEST_DONT_REWRITE: else pytest warns whoever calls it from a program that has 
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 # Tells this package from another one of the same name on PyPI; the command line looks for it at start.
 DISTRIBUTION: Final = "wsframe"
+
+# The modules of the extra `server`, which `pip install wsframe` alone does not bring.
+SERVER_MODULES: Final = ("click", "httptools", "msgspec", "orjson")
 
 # Where the names below are; those that are not here are the functions of an event's context.
 _HOMES: Final = {
@@ -98,9 +102,28 @@ __all__ = [
 ]
 
 
+def need_server(what: str) -> None:
+    """Return if the extra `server` is installed; an installation without it can import this file.
+
+    Args:
+        what: the words that the user has written; the error begins with them.
+
+    Raises:
+        ModuleNotFoundError: one line that says what to install; its `name` is the first missing module.
+    """
+    missing = [name for name in SERVER_MODULES if find_spec(name) is None]
+    if missing:
+        words = (
+            f"{what} needs {', '.join(missing)}, not installed here: "
+            'pip install "wsframe[server]" [missing-package]'
+        )
+        raise ModuleNotFoundError(words, name=missing[0])
+
+
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'python_server' has no attribute {name!r}")
+    need_server(f"python_server.{name}")
     home = _HOMES.get(name, "api.flask_socketio.functions")
     try:
         value: object = getattr(import_module(f"python_server.{home}"), name)
@@ -109,7 +132,7 @@ def __getattr__(name: str) -> object:
             raise
         words = (
             f"python_server.{name} needs Flask, which is not installed: "
-            "pip install 'wsframe[flask]' [missing-package]"
+            'pip install "wsframe[flask]" [missing-package]'
         )
         raise ModuleNotFoundError(words, name=error.name) from None
     globals()[name] = value

@@ -10,7 +10,14 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, or say in one line which other package stands in its place."""
+    """Run the command line, or say in one line which other package stands in its place, or what to install.
+
+    `wsframe connect` is the codec's own, and needs no package.
+    """
+    if sys.argv[1:2] == ["connect"]:
+        from wsframe.__main__ import main as connect
+
+        sys.exit(connect())
     import python_server
 
     if getattr(python_server, "DISTRIBUTION", None) != "wsframe":
@@ -18,8 +25,15 @@ def main() -> None:
             f"Error: the package named python_server at {python_server.__file__} is not wsframe's; "
             "uninstall it (pip uninstall python-server) or move it away, then reinstall wsframe"
         )
-    gc.disable()  # what is imported stays: to look for garbage in it is a tenth of the start
+    try:
+        python_server.need_server(" ".join(["wsframe", *sys.argv[1:2]]))
+    except ModuleNotFoundError as missing:
+        sys.exit(f"Error: {missing}")
+    gc.disable()  # as in python_server/__main__.py
     from python_server.command.cli import main as command_line
+    from python_server.serve.serve import ON_START
 
+    ON_START.append(gc.freeze)
+    gc.freeze()
     gc.enable()
     command_line(prog_name="wsframe")

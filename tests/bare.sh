@@ -54,5 +54,14 @@ END
     kill $serve
     wait $serve 2>/dev/null || true
 '
+# The wheel that `make serve` has built, without a network: the codec needs no other package.
+chroot "$bare" "$@" sh -e -c '
+    python3 -m venv /alone
+    /alone/bin/pip install --quiet --no-index /src/build/wheel/*.whl
+    /alone/bin/pip check
+    [ "$(/alone/bin/pip freeze | wc -l)" = 1 ] || { /alone/bin/pip freeze >&2; exit 1; }
+    cd /alone && ./bin/python -c "import wsframe; print(\"bare: alone, the codec in\", wsframe.IMPLEMENTATION)"
+    ! ./bin/wsframe serve 2>/alone.log
+    grep -qF "pip install \"wsframe[server]\"" /alone.log'
 chroot "$bare" "$@" sh -e -c 'cd /src; exec make test TESTS="$1"' - "$tests"
 echo "bare: make test passed${tests:+ ($tests; without it: the whole suite)}"

@@ -1,4 +1,4 @@
-# A Debian below a folder, as root, for another_python.sh and bare.sh, which read this file with `.`.
+# A Debian below a folder, as root, for another_python.sh, bare.sh and codec_on_debian.sh, which read this file with `.`.
 # It must not know what is done there.
 #
 # The mirror is the one that /etc/apt names, the settings of pip, npm, apt and the network are the machine's. The mounts live
@@ -20,6 +20,26 @@ unpack_debian() {
     rm -rf "$1"
     debootstrap --variant=minbase ${3:+--arch="$3"} --include=ca-certificates "${2-sid}" "$1" "$mirror"
     touch "$1/unpacked"
+}
+
+# emulate PROCESSOR: until the script ends, the kernel gives its programs to qemu, unless it runs them itself or does so already.
+emulate() {
+    case $(dpkg --print-architecture)-$1 in
+    "$1-$1" | amd64-i386 | arm64-armhf) return 0 ;;
+    esac
+    case $1 in
+    arm64) qemu=qemu-aarch64 ;;
+    armhf) qemu=qemu-arm ;;
+    ppc64el) qemu=qemu-ppc64le ;;
+    *) qemu=qemu-$1 ;;
+    esac
+    rules=/usr/lib/binfmt.d/$qemu.conf
+    [ -e "$rules" ] || { echo "Left out: qemu-user-static is not installed, or does not know $1" >&2; exit 1; }
+    formats=/proc/sys/fs/binfmt_misc
+    [ -e "$formats/register" ] || mount -t binfmt_misc binfmt_misc "$formats"
+    [ ! -e "$formats/$qemu" ] || return 0
+    cat "$rules" >"$formats/register" # with the flag F: qemu is opened here, and need not stand below the folder
+    trap 'echo -1 >"$formats/$qemu"' EXIT
 }
 
 # open_debian FOLDER: gives it the network, the devices and an empty /tmp.

@@ -80,7 +80,7 @@ class Release:
         return "twine renders README as an index would"
 
     def install(self, python: str, package: Path) -> str:
-        """Into an empty environment, with Flask; a request is served from there."""
+        """Into an empty environment, a wheel alone first; with Flask a request is served from there."""
         program = f"python{python}"
         try:
             run(program, "--version")
@@ -93,6 +93,12 @@ class Release:
         run(program, "-m", "venv", folder)
         inside = folder / "bin" / "python"
         pip = (inside, "-m", "pip", "--quiet", "--disable-pip-version-check")
+        if package.suffix == ".whl":
+            before = run(*pip, "freeze", cwd=self.place).splitlines()
+            run(*pip, "install", "--no-index", package, cwd=self.place)
+            brought = set(run(*pip, "freeze", cwd=self.place).splitlines()) - set(before)
+            if len(brought) != 1:
+                raise FaultError(f"without an extra it installs {', '.join(sorted(brought))}")
         run(*pip, "install", f"{package}[flask]", cwd=self.place)
         said = run(inside, SMOKE, cwd=self.place)
         if "cython" not in said:

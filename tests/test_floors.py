@@ -29,7 +29,7 @@ HOUSE = """
 1  http1       head parser packed_head response body_time
 1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
                sockets systemd scoreboard poller descriptors system forks threads backpressure
-               line_writer turn tasks bounded_queue loop pool low_water lingering transport tls
+               line_writer turn tasks coroutines bounded_queue loop pool low_water lingering transport tls
                listener calling relay link client_backlog
 1  observe     masking log_format fatal_signals guarded log access_log counters log_config
 2  connection  exchange http_channel websocket_channel allowed_hosts memory_cap proxy_headers
@@ -437,13 +437,42 @@ def test_sans_io_rooms_import_no_io(name: str) -> None:
     assert not IO_MODULES & {module.partition(".")[0] for module in imports(MODULES[name])}
 
 
-@pytest.mark.parametrize("path", sorted(CODEC.rglob("*.py")), ids=lambda path: path.name)
+# The codec's client, the one part of the package with sockets, TLS, clocks and threads.
+CLIENT = [*sorted((CODEC / "sync").glob("*.py")), CODEC / "__main__.py"]
+CLIENT_MODULES = {"socket", "ssl", "selectors", "threading", "time"}
+# The terminal's Socket.IO, loaded when it is asked for: the packets are the server's.
+CLIENT_OF_THE_SERVER = CODEC / "sync" / "socketio.py"
+
+
+def codec_id(path: Path) -> str:
+    return str(path.relative_to(CODEC))
+
+
+def relative_imports(path: Path) -> Iterator[str]:
+    """The first word of what a file of the codec imports from its package: "sync", "types"."""
+    for node in nodes_of(path):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            words = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (word.partition(".")[0] for word in words)
+
+
+@pytest.mark.parametrize("path", sorted(CODEC.rglob("*.py")), ids=codec_id)
 def test_the_codec_needs_the_standard_library_alone(path: Path) -> None:
-    optional = {"zlib_ng"}  # used instead of zlib when it is installed
+    optional = {"isal", "zlib_ng"}  # used instead of zlib when they are installed
+    if path == CLIENT_OF_THE_SERVER:
+        optional = {"python_server"}
     for module in imports(path):
         top = module.partition(".")[0]
         assert top in sys.stdlib_module_names or top == "wsframe" or top in optional, f"{path.name}: {module}"
-        assert top not in IO_MODULES, f"{path.name}: {module}"
+        assert top not in IO_MODULES - (CLIENT_MODULES if path in CLIENT else set()), f"{path.name}: {module}"
+
+
+@pytest.mark.parametrize("path", sorted(set(CODEC.rglob("*.py")) - set(CLIENT)), ids=codec_id)
+def test_the_codec_does_not_import_its_client(path: Path) -> None:
+    """It has no I/O, and a program that has its own loads no sockets."""
+    assert "ssl" not in imports(path)
+    assert not {"sync", "__main__"} & set(relative_imports(path))
+    assert not any(module.startswith(("wsframe.sync", "wsframe.__main__")) for module in imports(path))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -469,6 +498,7 @@ SAME_CLASS_NAMES = {
     "Namespace": "python-socketio's and Flask-SocketIO's word, one class in each face",
     "Server": "python-socketio's word, and Flask-SocketIO's attribute that plays it",
     "Request": "the codec's opening handshake, and HTTP/1.1's request: two packages that share no name",
+    "ConnectionClosed": "the codec's, and websockets' word for the client's, which is one of it",
 }
 
 
@@ -529,6 +559,7 @@ READ_ELSEWHERE = {
     ("SocketIO", "wsgi_server"): "applications: Flask-SocketIO's attribute",
     ("SocketIOTestClient", "connect_error"): "tests of applications",
     ("Checked", "envvar_list_splitter"): "click",
+    ("Fragment", "final"): "programs that receive a message in pieces",
     ("QueueManager", "redis_url"): "socketio.cluster.broker.url, by its name",
     ("QueueManager", "write_only"): "applications: python-socketio's attribute",
     ("_EventAppContext", "g"): "Flask",
@@ -538,15 +569,10 @@ READ_ELSEWHERE = {
     ("Reason", "SERVER_DISCONNECT"): "applications: python-socketio's attribute",
     ("ServerMethods", "manager"): "applications: python-socketio's attribute",
     ("Server", "eio"): "applications: python-socketio's attribute",
-    ("GunicornRequest", "*"): "gunicorn's logger and hooks, by their names",
-    ("GunicornResponse", "*"): "gunicorn's logger and hooks, by their names",
     ("ServerStopped", "blameless"): "observe.log, by its name",
     ("WSGIApp", "wsframe_mounts"): "serve.mounts, by its name",
     ("Resource", "wsframe_websockets"): "serve.mounts, by its name",
-    ("Source", "max_bytes"): "the codec's Outbox, whose port it is",
-    ("Outbox", "max_bytes"): "the transport by another name: the codec's twins have the same words",
     ("Answers", "missing_count"): "applications that call a room",
-    ("Request", "resource"): "a WebSocket client that sends the request",
     ("CloseCode", "*"): "applications: RFC 6455's table, whole",
     ("Header", "*"): "those who frame by hand: the codec's own decoder does not",
 }
@@ -664,8 +690,8 @@ OWN_WAITS = {
     ("drop_in.events", "__enter__"),  # words that are built of `blocking` themselves
     ("drop_in.greenlets", "iwait"),
     ("drop_in.greenlets", "start"),
-    ("net.tasks", "close"),
-    ("net.tasks", "_result_of"),  # of a task that is done
+    ("net.coroutines", "close"),
+    ("net.coroutines", "_result_of"),  # of a task that is done
     ("observe.log", "_write_all"),  # by the log's own thread
     ("serve.reloader", "_watch_parent"),  # processes without a pool
     ("serve.reloader", "_stop"),

@@ -21,26 +21,14 @@ import yaml
 import constraints
 import package_contents
 import wsframe
-from built_package import built, needs_build_tools
+from built_package import built, copied_tree, needs_build_tools
 from package_contents import PROJECT, ROOT
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 PINNED = re.compile(r"[\w-]+/[\w/-]+@(v\d+|release/v\d+|[0-9a-f]{40})")
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 in_repository = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no repository here")
-
-
-def copied_tree(place: Path) -> Path:
-    """What git holds, and a client of which each file says its name."""
-    for name in package_contents.tracked():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, place / name)
-    client = place / package_contents.CLIENT
-    client.mkdir(parents=True)
-    for name in ("LICENSE", *(f"{name}.gz" for name in package_contents.SCRIPTS), "socket.io.js.map.gz"):
-        (client / name).write_text(name)
-    return place
 
 
 @pytest.fixture(scope="module")

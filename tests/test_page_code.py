@@ -17,11 +17,13 @@ from gunicorn.config import Config  # type: ignore[import-untyped]
 from outside_tools import outside_tool
 from page_blocks import FENCED, PAGES, ROOT, blocks_of, lines_of
 from python_server.command.cli import main, serve_command
+from wsframe.__main__ import make_parser
 
 # How many blocks of a page a test takes from there and runs. One more makes this test fail: run that too.
 RUN = {
     "README.md": {"python": (1, "e2e/test_readme.py")},
-    "docs/codec.md": {"python": (8, "wsframe/test_docs.py")},
+    "docs/codec.md": {"python": (9, "wsframe/test_docs.py")},
+    "docs/codec-loops.md": {"python": (2, "sync/test_client_pages.py")},
     "docs/deployment.md": {"dockerfile": (1, "e2e/test_listening.py")},
     "docs/how-to/admin-ui.md": {"python": (1, "e2e/test_admin_ui.py")},
     "docs/how-to/backplane.md": {
@@ -76,6 +78,7 @@ RUN = {
     },
     "docs/testing.md": {"python": (5, "server/api/test_pytest_plugin.py")},
     "docs/tutorial.md": {"python": (5, "e2e/test_tutorial.py"), "html": (1, "e2e/test_tutorial.py")},
+    "docs/websocket-client.md": {"python": (1, "sync/test_client_pages.py")},
     "docs/websockets.md": {"python": (2, "e2e/test_page_blocks.py")},
 }
 HERE = {
@@ -95,8 +98,9 @@ LEFT_OUT = {
 # Lines to type that are neither ours, nor gunicorn's, nor make's.
 LINES = {
     "python shout.py": "e2e/test_readme.py",
-    "pip install 'wsframe[metrics]'": "its package is among those of the tests",
-    "pip install 'wsframe[otel]' opentelemetry-sdk": "its packages are among those of the tests",
+    "echo hello | wsframe connect ws://127.0.0.1:8000/echo --wait 0.5": "sync/test_terminal.py pipes lines",
+    'pip install "wsframe[metrics]"': "its package is among those of the tests",
+    'pip install "wsframe[otel]" opentelemetry-sdk': "its packages are among those of the tests",
     "pip install pytest": "pytest runs this test",
     "pytest test_quiz.py": "e2e/test_tutorial.py",
     "wsframe explain port-in-use": "server/command/test_explain.py",
@@ -150,7 +154,8 @@ def test_each_block_is_run_or_has_a_reason() -> None:
 
 
 def test_each_line_to_type_is_known() -> None:
-    known = ("make ", "python tests/", "wsframe serve ", "gunicorn ", "WSFRAME_DROP_IN=1 gunicorn ")
+    known = ("make ", "python tests/", "wsframe serve ", "wsframe connect ")
+    known += ("gunicorn ", "WSFRAME_DROP_IN=1 gunicorn ")
     others = {line for page in PAGES for line in lines_of(page) if not line.startswith(known)}
     assert others == LINES.keys()
 
@@ -169,6 +174,16 @@ def test_a_command_is_well_formed(line: str, monkeypatch: pytest.MonkeyPatch) ->
         (serve_command if serve else main).make_context("wsframe", words)
 
 
+def connect_lines() -> list[str]:
+    lines = [line for page in PAGES for line in [*lines_of(page), *INLINE.findall(prose(page))]]
+    return sorted(line for line in lines if line.startswith("wsframe connect "))
+
+
+@pytest.mark.parametrize("line", connect_lines())
+def test_a_connect_command_is_well_formed(line: str) -> None:
+    make_parser("wsframe connect").parse_args(shlex.split(line)[2:])
+
+
 def test_the_benchmarks_options_exist() -> None:
     source = "".join(path.read_text("utf-8") for path in (ROOT / "bench" / "e2e").glob("*.py"))
     named = {word for line in bench_lines() for word in line.split() if word.startswith("--")}
@@ -184,7 +199,8 @@ def options(command: click.Command) -> set[str]:
 
 def test_every_option_that_a_page_names_exists() -> None:
     theirs = {word for setting in Config().settings.values() for word in setting.cli or ()}
-    known = options(main) | options(serve_command) | theirs | OPTIONS
+    connect = {word for action in make_parser("")._actions for word in action.option_strings}
+    known = options(main) | options(serve_command) | theirs | connect | OPTIONS
     code = {
         text
         for page in PAGES

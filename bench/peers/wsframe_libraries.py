@@ -1,6 +1,6 @@
 """wsframe's Connection once for each library that can compress for it, side by side in one process.
 
-It must not decide which library wsframe takes: it hides the others, and asks wsframe what it took.
+It must not import a library anew: a second copy of one raises exceptions that nobody knows.
 """
 
 from __future__ import annotations
@@ -10,48 +10,44 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any
 
 import wsframe
 
-# What chooses the library when it is imported, and what rests on that.
-CHOOSING = ("wsframe._compressors", "wsframe.deflate", "wsframe.connection")
-LIBRARIES = {"zlib": (), "zlib_ng": ("zlib_ng.zlib_ng",), "isal": ("isal.isal_zlib",)}
-HIDDEN = ("zlib_ng", "zlib_ng.zlib_ng", "isal", "isal.isal_zlib")
+# What has the choice of libraries, and what rests on that.
+CHOOSING = ("wsframe.deflate", "wsframe.connection")
 
 
 def forms() -> dict[str, tuple[ModuleType, ModuleType]]:
-    """The modules `connection` and `deflate` by the library's name, of each that is installed."""
+    """The modules `connection` and `deflate` by the library's name, of each that is installed.
+
+    Of a commit before there was a choice: of the one that it has taken.
+    """
+    try:
+        compressors = importlib.import_module("wsframe._compressors")
+    except ModuleNotFoundError:
+        deflate: Any = wsframe.deflate
+        return {deflate.ZLIB_IMPLEMENTATION: (importlib.import_module("wsframe.connection"), deflate)}
+    libraries = {library.name: library for library in compressors.installed()}
     found = {}
-    for name, modules in LIBRARIES.items():
-        with _only(modules):
-            connection = importlib.import_module("wsframe.connection")
-            deflate = importlib.import_module("wsframe.deflate")
-        if taken(deflate) == name:
+    for name in libraries:
+        with _copies() as (connection, deflate):
+            deflate._libraries = compressors.Libraries(
+                [libraries[key] for key in dict.fromkeys((name, "zlib"))]
+            )
             found[name] = (connection, deflate)
     return found
 
 
-def taken(deflate: ModuleType) -> str:
-    """The library that compresses; before the constant of that name there was one for both directions."""
-    name: str = getattr(deflate, "DEFLATE_IMPLEMENTATION", None) or deflate.ZLIB_IMPLEMENTATION
-    return name
-
-
 @contextmanager
-def _only(modules: tuple[str, ...]) -> Iterator[None]:
-    """With no library to be found but these, and nothing chosen yet; afterwards all is as it was."""
-    packages = {module.partition(".")[0] for module in modules}
-    before = {name: sys.modules.pop(name, None) for name in (*CHOOSING, *HIDDEN)}
+def _copies() -> Iterator[tuple[ModuleType, Any]]:
+    """Modules of their own; afterwards all is as it was."""
+    before = {name: sys.modules.pop(name) for name in CHOOSING}
     attributes = {name: getattr(wsframe, name) for name in ("deflate", "connection")}
-    for name in HIDDEN:
-        if name.partition(".")[0] not in packages:
-            sys.modules[name] = None  # type: ignore[assignment]
     try:
-        yield
+        deflate = importlib.import_module("wsframe.deflate")
+        yield importlib.import_module("wsframe.connection"), deflate
     finally:
-        for name, module in before.items():
-            sys.modules.pop(name, None)
-            if module is not None:
-                sys.modules[name] = module
+        sys.modules.update(before)
         for name, value in attributes.items():
             setattr(wsframe, name, value)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 import pytest
 
+from python_server import need_server
+
 if TYPE_CHECKING:
     from python_server.api.keywords import TLSKeywords
     from python_server.api.wsgi_server import WSGIServer
@@ -58,6 +60,7 @@ def _serve_live() -> Iterator[Callable[..., LiveServer]]:
     socketio_live(app, host="127.0.0.1", port=0, settings=Settings(...), certfile=..., keyfile=...) serves any
     WSGI application with the Socket.IO and WebSockets it carries. All are ended after the test.
     """
+    need_server("socketio_live")
     from python_server.api.wsgi_server import WSGIServer
     from python_server.observe import log
     from python_server.serve.mounts import find_site

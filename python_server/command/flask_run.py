@@ -5,6 +5,7 @@ Must not know: how anything is served. Each `flask` command imports this, so `ru
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -17,6 +18,7 @@ from flask.cli import ScriptInfo, pass_script_info, run_command, show_server_ban
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
+from python_server import need_server
 from python_server.serve.reloaded import is_reloaded
 
 # Where what an application can carry is defined.
@@ -55,6 +57,10 @@ def drop_in() -> None:
         for name in ("WSFRAME_DROP_IN", "WSFRAME_DROP_IN_PARALLEL")
     )
     if wanted:
+        try:
+            need_server("WSFRAME_DROP_IN")
+        except ModuleNotFoundError as missing:
+            raise click.ClickException(str(missing)) from None
         from python_server.drop_in.installing import install
         from python_server.serve.loading import ApplicationError
 
@@ -100,7 +106,9 @@ def serve(
 ) -> None:
     """Serve by our server; the arguments are the options of Flask's command."""
     from python_server.api.flask_socketio.app_run import serve_as_flask
+    from python_server.serve.serve import ON_START
 
+    ON_START.append(gc.freeze)  # the application stays as long as this process
     debug = get_debug_flag()
     show_server_banner(debug, name)
     serve_as_flask(

@@ -60,7 +60,7 @@ def top_command(port: int | None, bind: str | None, control_socket: str | None) 
         from rich.text import Text
     except ImportError:
         raise click.ClickException(
-            "`wsframe top` draws with rich: pip install 'wsframe[top]' [missing-package]"
+            '`wsframe top` draws with rich: pip install "wsframe[top]" [missing-package]'
         ) from None
     server = chosen(port, bind, control_socket)
     console = Console()

@@ -17,7 +17,7 @@ from python_server.net.byte_handler import Buffer
 from python_server.net.pauses import Pause
 from python_server.net.threads import Door
 from python_server.settings import WebSocketSettings
-from wsframe import CloseCode, Connection, ConnectionClosed, Decoder, Outbox, State
+from wsframe import CloseCode, Connection, ConnectionClosed, Decoder, JoinCache, Outbox, State
 from wsframe.deflate import Agreement, Options
 from wsframe.types import Event
 
@@ -43,6 +43,7 @@ class WebSocketServices:
         send_timeout_seconds: how long a worker waits for a client that does not take what it was sent.
         backpressure: where they wait. call_soon: calls a function in the loop's next turn.
         began, ended: called with each channel, once each, for the worker's list of connections.
+        joins: broadcasts that leave together are joined once for all of them.
     """
 
     settings: WebSocketSettings
@@ -54,6 +55,7 @@ class WebSocketServices:
     began: Callable[[WebSocketChannel], None]
     ended: Callable[[WebSocketChannel], None]
     call_soon: Callable[[Callable[[], None]], object]
+    joins: JoinCache = field(default_factory=JoinCache)
 
 
 # From here on a payload is gathered behind its header instead of being copied into a frame: the copy of a

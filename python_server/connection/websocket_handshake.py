@@ -59,6 +59,7 @@ def accept_websocket(
             max_message_bytes=max_message_bytes or services.settings.max_message_bytes,
             max_fragments=services.settings.max_fragments_count,
             deflate=accepted.deflate,
+            joins=services.joins,
         )
         channel = WebSocketChannel(transport, connection, services, accepted.subprotocol, accepted.deflate)
         channel.peer = request.peer

@@ -2,3 +2,7 @@
 
 Must not know: what an event or a frame is.
 """
+
+from python_server import need_server
+
+need_server("python_server.gunicorn")

@@ -6,7 +6,6 @@ Must not know: what the server logs, or its own ways of logging.
 from __future__ import annotations
 
 import json
-import logging.config
 import tomllib
 from pathlib import Path
 
@@ -25,6 +24,8 @@ def use_log_config(path: str | None) -> None:
     """
     if path is None or path in _used:
         return
+    import logging.config  # a fortieth of the start of all others
+
     try:
         text = Path(path).read_text("utf-8")
         table = json.loads(text) if path.endswith(".json") else tomllib.loads(text)

@@ -136,8 +136,8 @@ def _instead(module: ModuleType, module_name: str) -> str:
 
 # Packages that applications import, and how they come by them.
 MISSING: Final = {
-    "flask": "pip install 'wsframe[flask]'",
-    "redis": "pip install 'wsframe[redis]'",
+    "flask": 'pip install "wsframe[flask]"',
+    "redis": 'pip install "wsframe[redis]"',
 } | dict.fromkeys(
     ("eventlet", "gevent", "geventwebsocket", "flask_socketio"),
     "--drop-in serves it with our own in that place",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Where an address has no port: that of OpenTelemetry's exporter for Prometheus.
 PORT: Final = 9464
-NEEDED: Final = "--metrics needs prometheus-client: pip install 'wsframe[metrics]' [missing-package]"
+NEEDED: Final = '--metrics needs prometheus-client: pip install "wsframe[metrics]" [missing-package]'
 END_SECONDS: Final = 5.0
 # Figures are written down each second.
 AGAIN_SECONDS: Final = 0.2

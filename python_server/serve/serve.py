@@ -60,7 +60,7 @@ from wsframe import IMPLEMENTATION
 
 # How the lines of a log are written.
 LINES: Final = partial(LineWriter, monotonic=REAL.monotonic)
-# Called in every process that serves, before it does: what the log is to say of how the application came.
+# Called in every process that serves, before it does, once the application has come; to say how, for example.
 ON_START: Final[list[Callable[[], None]]] = []
 # The name of the control socket among a worker's further listening sockets.
 CONTROL: Final = "control"
@@ -160,7 +160,7 @@ def set_up_logs(settings: Settings, access_log: str | None = None, process_name:
 
 
 def tell_of_start() -> None:
-    """Say what is to be said, once."""
+    """Do what is to be done before a process serves, once."""
     while ON_START:
         ON_START.pop(0)()
 

@@ -19,7 +19,7 @@ from python_server.socketio.handlers import Handlers
 from python_server.socketio.tracer import Tracer
 from python_server.wsgi.environ import Application
 
-NEEDED: Final = "--tracing needs opentelemetry-api: pip install 'wsframe[otel]' [missing-package]"
+NEEDED: Final = '--tracing needs opentelemetry-api: pip install "wsframe[otel]" [missing-package]'
 UNUSED: Final = (
     "--tracing makes no spans: no tracer provider was set up when the application was loaded "
     "(trace.set_tracer_provider, or opentelemetry-instrument)"

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from python_server.connection.exchange import RequestHandler
 from python_server.connection.memory_cap import LOOK_SECONDS, end_largest
@@ -33,13 +33,15 @@ from python_server.observe.access_log import AccessLog, AccessWriter
 from python_server.observe.counters import Counters
 from python_server.serve import cluster_wiring, wiring
 from python_server.serve.inspection import Inspection
-from python_server.serve.machines import Machines
 from python_server.serve.monitor import Monitor, OwnSnapshots, SnapshotWriter, health_handlers
 from python_server.serve.mounts import Site
 from python_server.serve.tracing import make_tracing
 from python_server.settings import Settings
 from python_server.workers.peers import GREETING_SECONDS
 from python_server.workers.spawn import WorkerSlot
+
+if TYPE_CHECKING:
+    from python_server.serve.machines import Machines
 
 # How soon a worker that ends looks again whether it may.
 LOOK_AGAIN_SECONDS: Final = 0.02
@@ -144,6 +146,8 @@ class Worker:
         """What requests are answered with; returns what joins the other machines, if they come in there."""
         machines = None
         if others is not None:
+            from python_server.serve.machines import Machines  # a twenty-fifth of the start of all others
+
             machines = Machines(given, self.loop, self._acceptor, self._cluster, others)
         elsewhere = None if machines is None else machines.elsewhere
         http = cluster_wiring.http_services(

@@ -4,7 +4,7 @@ It must not promise what `_pure.py` does not: both cores have these names.
 """
 
 from collections.abc import Callable
-from typing import Final, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 from typing_extensions import Buffer
 
@@ -83,6 +83,71 @@ def encode_message(message: str | Buffer) -> bytes:
     """
 
 @final
+class Encoder:
+    """Encodes messages to send (RFC 6455 sections 5.2 to 5.4). No lock: use one thread at a time.
+
+        encoder = wsframe.Encoder(Role.CLIENT)
+        sock.sendall(encoder.encode("hello"))
+
+    `role` is your own role: a CLIENT masks each frame with four new random bytes of the operating system's,
+    which are fetched for 1,024 frames at a time, and anew in a child process.
+    Pass `deflate`, a `deflate.MessageDeflate`, if permessage-deflate was negotiated.
+    """
+
+    open: bool
+    """Whether messages may be encoded; if not, ConnectionClosed is raised. Control frames always may."""
+
+    def __init__(self, role: int, *, deflate: Any = None) -> None: ...
+    @property
+    def unfinished(self) -> bool:
+        """Whether a message in fragments has begun and not ended."""
+
+    def encode(self, message: str | Buffer, compress: bool | None = None) -> bytes:
+        """Return the frame of one whole `message`: text for a str, binary for any buffer.
+
+            sock.sendall(connection.encode("hello"))
+
+        `compress` says whether to compress; None uses the threshold. Without permessage-deflate it is
+        ignored. Frames must be sent in the order of encoding.
+
+        Raises ConnectionClosed: nothing can be sent any more. RuntimeError: a message in fragments is not
+        ended.
+        """
+
+    def encode_fragment(self, data: str | Buffer, final: bool, compress: bool | None = None) -> bytes:
+        """Return the frame of one piece of a message (section 5.4).
+
+            frames = [encoder.encode_fragment(b"a", False), encoder.encode_fragment(b"b", True)]
+
+        Args:
+            data: str of a text message, any buffer of a binary one. final: whether the message ends with it.
+            compress: of the first piece, for all: False to send the message uncompressed.
+
+        Raises ConnectionClosed: nothing can be sent any more. TypeError: str and bytes in one message.
+        """
+
+    def encode_control(self, opcode: int, payload: Buffer) -> bytes:
+        """Return a control frame (section 5.5).
+
+            frame = encoder.encode_control(Opcode.PING, b"")
+
+        Args:
+            opcode: CLOSE, PING or PONG. payload: at most 125 bytes.
+
+        Raises ValueError: the opcode is not one of a control frame, or the payload has more than 125 bytes.
+        """
+
+@final
+class JoinCache:
+    """Lets outboxes that are given the same two objects of bytes share one joined copy, up to 4 KiB.
+
+        joins = wsframe.JoinCache()
+        outboxes = [wsframe.Outbox(joins=joins) for _ in range(1_000)]
+
+    It remembers the last two pieces that were joined, and belongs to one thread as its outboxes do.
+    """
+
+@final
 class Outbox:
     """Collects the frames of one connection until they are sent together. No lock: use one thread at a time.
 
@@ -95,9 +160,10 @@ class Outbox:
 
     Args:
         encodes: whether `send` may be used; it encodes frames without mask and compression.
+        joins: what it shares with others that are written the same frames.
     """
 
-    def __init__(self, encodes: bool = True) -> None: ...
+    def __init__(self, encodes: bool = True, joins: JoinCache | None = None) -> None: ...
     @property
     def max_bytes(self) -> int:
         """Maximum bytes in the outbox; 0 if it is not open."""
@@ -138,7 +204,6 @@ class Outbox:
             held = outbox.write(wsframe.encode_message("news"))
 
         Returns: whether they were added.
-        Outboxes with the same two objects, up to 4 KiB, share one joined copy of them.
         """
 
     def expect(self) -> bool:
@@ -170,6 +235,10 @@ class Decoder:
     Pass `inflate` if permessage-deflate was negotiated: `inflate(chunk, last, max_bytes)` returns at
     most `max_bytes` of output, or None if the data is corrupt. After exactly `max_bytes` it is called again,
     with None for the chunk.
+
+    With `fragment_bytes`, a message that is not whole when so many of its bytes came is handed out in
+    Fragments, each with at least so many bytes but the last; text is cut between characters.
+    `max_message_bytes` limits it all the same, and may then be larger than memory.
     """
 
     def __init__(
@@ -179,6 +248,7 @@ class Decoder:
         max_message_bytes: int = 1_048_576,
         max_fragments: int = 16_384,
         inflate: Callable[[bytes | None, bool, int], bytes | None] | None = None,
+        fragment_bytes: int | None = None,
     ) -> None: ...
     @property
     def attention(self) -> bool:

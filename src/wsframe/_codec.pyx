@@ -6,6 +6,8 @@ chunk.
 It must not know a socket, a clock, a log, or what a message means. `_pure.py` is the same in plain Python.
 """
 
+import os
+
 cimport cython
 from cpython.buffer cimport PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.buffer cimport PyBuffer_Release, PyObject_GetBuffer
@@ -16,7 +18,7 @@ from cpython.number cimport PyNumber_Index
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_CheckExact
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .types import (
@@ -24,7 +26,9 @@ from .types import (
     DEFAULT_MAX_MESSAGE_BYTES as _DEFAULT_MAX_MESSAGE_BYTES,
     Close,
     CloseCode,
+    ConnectionClosed,
     Fault,
+    Fragment,
     Header,
     Opcode,
     Ping,
@@ -39,6 +43,9 @@ cdef extern from "Python.h":
     void *PyUnicode_DATA(object)
     bint PyUnicode_IS_COMPACT_ASCII(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
+    PyObject *raw_text_new "PyUnicode_New"(Py_ssize_t, Py_UCS4) except NULL
+    void *raw_text_data "PyUnicode_DATA"(PyObject *)
+    int text_resize "PyUnicode_Resize"(PyObject **, Py_ssize_t) except -1
     # The raw forms: a bytes object under construction has one owner and is not shown to Python code.
     PyObject *raw_bytes_new "PyBytes_FromStringAndSize"(const char *, Py_ssize_t) except NULL
     char *raw_bytes_data "PyBytes_AS_STRING"(PyObject *)
@@ -126,6 +133,17 @@ cdef extern from "_mask.h":
     uint32_t wsf_mask_at(const uint8_t *mask, uint64_t offset) nogil
     int wsf_xor(uint8_t *dst, const uint8_t *src, size_t n, uint32_t mask) nogil
 
+cdef extern from "_utf8.h":
+    ctypedef struct Utf8 "wsf_utf8":
+        uint8_t missing
+        uint8_t lowest
+        uint8_t highest
+    bint wsf_has_avx2() nogil
+    bint wsf_utf8_ok(Utf8 *state, const uint8_t *p, size_t n) nogil
+    size_t wsf_utf8_count(const uint8_t *p, size_t n, uint8_t *top) nogil
+    void wsf_utf8_widen(const uint8_t *p, size_t n, uint16_t *out, size_t chars) nogil
+    void wsf_utf8_make_tables() nogil
+
 cdef enum:
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -140,6 +158,8 @@ cdef enum:
     LARGE_PAYLOAD = 16384
     # Output taken from the inflater at a time, so that its own buffers stay small beside the message.
     INFLATE_PIECE = 65536
+    # From so many bytes on text that is known to be UTF-8 is turned into a str by vectors (measured).
+    DECODED_FROM = 64
     # The least storage a partial message takes; above it never more than twice what came.
     SMALLEST_STORAGE = 64
     # The least an outbox takes for a second frame: sixteen small ones.
@@ -155,6 +175,7 @@ cdef enum Phase:
 
 MASK_IMPLEMENTATION = wsf_mask_name().decode()
 IMPLEMENTATION = "cython"
+wsf_utf8_make_tables()
 
 
 # --- masking (section 5.3) ------------------------------------------------------------------------
@@ -239,28 +260,27 @@ cdef int _check_sendable(int opcode, uint64_t length, bint fin, bint rsv1) excep
     return 0
 
 
-cdef bytes _frame(int opcode, const uint8_t *payload, Py_ssize_t length, mask, bint fin, bint rsv1):
+cdef bytes _frame(int opcode, const uint8_t *payload, Py_ssize_t length, const uint32_t *mask, bint fin,
+                  bint rsv1):
+    """One whole frame. `mask` is the four bytes as a word in memory order, NULL for none."""
     cdef uint8_t header[MAX_HEADER]
-    cdef uint32_t word = 0
     if opcode != TEXT and opcode != BINARY:
         _check_sendable(opcode, length, fin, rsv1)
-    cdef Py_ssize_t size = _put_header(header, opcode, length, fin, rsv1, mask is not None)
-    if mask is not None:
-        word = _mask_word(mask, 0)
-        memcpy(header + size, &word, 4)
+    cdef Py_ssize_t size = _put_header(header, opcode, length, fin, rsv1, mask != NULL)
+    if mask != NULL:
+        memcpy(header + size, mask, 4)
         size += 4
     cdef bytes out = PyBytes_FromStringAndSize(NULL, size + length)
     cdef uint8_t *place = <uint8_t *>PyBytes_AS_STRING(out)
     memcpy(place, header, size)
-    if mask is None:
+    if mask == NULL:
         memcpy(place + size, payload, length)
     else:
-        wsf_xor(place + size, payload, length, word)
+        wsf_xor(place + size, payload, length, mask[0])
     return out
 
 
-def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False):
-    """Return one whole frame; a str payload is sent as UTF-8."""
+cdef bytes _frame_of(int opcode, payload, const uint32_t *mask, bint fin, bint rsv1):
     cdef Py_buffer view
     if PyBytes_CheckExact(payload):
         return _frame(opcode, <const uint8_t *>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload),
@@ -280,9 +300,18 @@ def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False)
     return frame
 
 
+def encode_frame(int opcode, payload, mask=None, bint fin=True, bint rsv1=False):
+    """Return one whole frame; a str payload is sent as UTF-8."""
+    cdef uint32_t word
+    if mask is None:
+        return _frame_of(opcode, payload, NULL, fin, rsv1)
+    word = _mask_word(mask, 0)
+    return _frame_of(opcode, payload, &word, fin, rsv1)
+
+
 def encode_message(message):
     """Return one whole unmasked frame: text for str, binary for any buffer."""
-    return encode_frame(0x1 if PyUnicode_Check(message) else 0x2, message)
+    return _frame_of(TEXT if PyUnicode_Check(message) else BINARY, message, NULL, True, False)
 
 
 def encode_header(int opcode, length, mask=None, bint fin=True, bint rsv1=False):
@@ -302,13 +331,130 @@ def encode_header(int opcode, length, mask=None, bint fin=True, bint rsv1=False)
     return PyBytes_FromStringAndSize(<char *>header, size)
 
 
+# --- messages sent by one side (sections 5.3 and 5.4) ---------------------------------------------
+
+# Masks are the operating system's random bytes (section 10.3), fetched for 1,024 frames at a time.
+cdef uint8_t _masks[4096]
+cdef Py_ssize_t _masks_left = 0
+
+
+cdef int _new_mask(uint32_t *mask) except -1:
+    global _masks_left
+    cdef bytes fresh
+    if _masks_left == 0:
+        fresh = os.urandom(sizeof(_masks))
+        if PyBytes_GET_SIZE(fresh) != sizeof(_masks):
+            raise OSError("os.urandom gave another number of bytes than it was asked for")
+        memcpy(_masks, PyBytes_AS_STRING(fresh), sizeof(_masks))
+        _masks_left = sizeof(_masks)
+    _masks_left -= 4
+    memcpy(mask, _masks + _masks_left, 4)
+    return 0
+
+
+def _forget_masks():
+    """A child must not mask as its parent does."""
+    global _masks_left
+    _masks_left = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_masks)
+
+
+@cython.final
+cdef class Encoder:
+    """Messages in, frames out. One owner, no lock; see `_codec.pyi` for the words of its interface."""
+
+    cdef public bint open
+    cdef bint masks
+    cdef uint8_t message_opcode     # of the message under way in fragments; 0 when there is none
+    cdef bint message_compressed
+    cdef object deflate
+
+    def __init__(self, role, *, deflate=None):
+        self.masks = Role(role) is Role.CLIENT
+        self.deflate = deflate
+        self.open = True
+
+    @property
+    def unfinished(self):
+        return self.message_opcode != 0
+
+    def encode(self, message, compress=None):
+        cdef int opcode = TEXT if PyUnicode_Check(message) else BINARY
+        if not self.open or self.message_opcode:
+            self.refuse()
+        if self.deflate is not None and compress is not False and self.deflate.possible:
+            data = message.encode() if opcode == TEXT else bytes(memoryview(message))
+            if compress or self.deflate.wanted(len(data)):
+                return self.compressed(opcode, data, None)
+            message = data
+        return self.frame(opcode, message, True, False)
+
+    def encode_fragment(self, data, final, compress=None):
+        cdef int kind = TEXT if PyUnicode_Check(data) else BINARY
+        cdef int opcode = CONTINUATION
+        cdef bint last = final
+        if not self.open:
+            self.refuse()
+        if self.message_opcode == 0:
+            opcode = kind
+            self.message_compressed = (self.deflate is not None and compress is not False
+                                       and self.deflate.possible)
+        elif kind != self.message_opcode:
+            raise TypeError("the fragments of a message must be all str, or all bytes-like (section 5.4)")
+        if self.message_compressed:
+            data = data.encode() if kind == TEXT else bytes(memoryview(data))
+            frame = self.compressed(opcode, data, last)
+        else:
+            frame = self.frame(opcode, data, last, False)
+        self.message_opcode = 0 if last else kind
+        return frame
+
+    def encode_control(self, opcode, payload):
+        if not CLOSE <= opcode <= PONG:
+            raise ValueError(f"opcode {opcode} is not one of a control frame (RFC 6455 section 5.5)")
+        return self.frame(opcode, payload, True, False)
+
+    cdef bytes frame(self, int opcode, payload, bint fin, bint rsv1):
+        cdef uint32_t mask
+        if not self.masks:
+            return _frame_of(opcode, payload, NULL, fin, rsv1)
+        _new_mask(&mask)
+        return _frame_of(opcode, payload, &mask, fin, rsv1)
+
+    cdef bytes compressed(self, int opcode, bytes data, last):
+        """A frame of compressed data: of a whole message when `last` is None, else of a fragment."""
+        try:
+            if last is None:
+                return self.frame(opcode, self.deflate.deflate(data), True, True)
+            return self.frame(opcode, self.deflate.deflate_fragment(data, last), last, opcode != CONTINUATION)
+        except BaseException:
+            # What the peer has not seen must not be referred to; a message of which it has seen a part cannot go on.
+            self.deflate.begin_anew()
+            if opcode == CONTINUATION:
+                self.open = False
+            raise
+
+    cdef int refuse(self) except -1:
+        if not self.open:
+            raise ConnectionClosed("the WebSocket is closing or closed: nothing can be sent")
+        raise RuntimeError("a message is being sent in fragments: end it first (RFC 6455 section 5.4)")
+
+
 # --- frames that leave together -------------------------------------------------------------------
 
-# The last two pieces that an outbox joined, and what they became: what it holds shared it may hold joined.
-# Eight broadcasts to 1,000 clients: 1.12x the deliveries, since no client needs a buffer of its own.
-cdef PyObject *_joined_first = NULL
-cdef PyObject *_joined_second = NULL
-cdef PyObject *_joined = NULL
+@cython.final
+cdef class JoinCache:
+    """The last two pieces that outboxes joined, and what they became; see `_codec.pyi`.
+
+    Eight broadcasts to 1,000 clients: 1.12x the deliveries, since no client needs a buffer of its own.
+    """
+
+    cdef object first
+    cdef object second
+    cdef object whole
 
 
 @cython.final
@@ -324,9 +470,11 @@ cdef class Outbox:
     cdef bint awaited
     cdef object wake
     cdef object whom
+    cdef JoinCache joins
 
-    def __init__(self, encodes=True):
+    def __init__(self, encodes=True, joins=None):
         self.encodes = encodes
+        self.joins = joins
 
     def __dealloc__(self):
         Py_XDECREF(self.data)
@@ -382,8 +530,8 @@ cdef class Outbox:
             # The first piece is not copied: a broadcast is one object in every outbox.
             self.data = <PyObject *>frames
             Py_INCREF(self.data)
-        elif not self.capacity and self.filled + n <= JOINED_MAX:
-            self.join(<PyObject *>frames, n)
+        elif self.joins is not None and not self.capacity and self.filled + n <= JOINED_MAX:
+            self.join(<bytes>frames, n)
         else:
             memcpy(self.room(n), PyBytes_AS_STRING(frames), n)
         self.filled += n
@@ -419,23 +567,20 @@ cdef class Outbox:
         self.entered()
         return True
 
-    cdef int join(self, PyObject *frames, Py_ssize_t n) except -1:
+    cdef int join(self, bytes frames, Py_ssize_t n) except -1:
         """Shared bytes behind shared bytes. Who is written to next has the same two: they are joined once."""
-        global _joined_first, _joined_second, _joined
-        cdef PyObject *whole
-        if self.data != _joined_first or frames != _joined_second:
-            whole = raw_bytes_new(NULL, self.filled + n)
-            memcpy(raw_bytes_data(whole), raw_bytes_data(self.data), self.filled)
-            memcpy(raw_bytes_data(whole) + self.filled, raw_bytes_data(frames), n)
-            Py_INCREF(self.data)
-            Py_INCREF(frames)
-            Py_XDECREF(_joined_first)
-            Py_XDECREF(_joined_second)
-            Py_XDECREF(_joined)
-            _joined_first, _joined_second, _joined = self.data, frames, whole
-        Py_INCREF(_joined)
+        cdef JoinCache joins = self.joins
+        cdef bytes whole
+        if self.data != <PyObject *>joins.first or frames is not joins.second:
+            whole = PyBytes_FromStringAndSize(NULL, self.filled + n)
+            memcpy(PyBytes_AS_STRING(whole), raw_bytes_data(self.data), self.filled)
+            memcpy(PyBytes_AS_STRING(whole) + self.filled, PyBytes_AS_STRING(frames), n)
+            joins.first = <object>self.data
+            joins.second = frames
+            joins.whole = whole
         Py_XDECREF(self.data)
-        self.data = _joined
+        self.data = <PyObject *>joins.whole
+        Py_INCREF(self.data)
         return 0
 
     cdef uint8_t *room(self, Py_ssize_t n) except NULL:
@@ -549,78 +694,43 @@ def decode_header(data, Py_ssize_t offset=0):
 
 # --- UTF-8 as it arrives (section 8.1) ------------------------------------------------------------
 
-cdef struct Utf8:
-    uint8_t missing   # continuation bytes still to come
-    uint8_t lowest    # bounds of the next one
-    uint8_t highest
-
-
-cdef bint _utf8_ok(Utf8 *state, const uint8_t *p, Py_ssize_t n) noexcept nogil:
-    """Validate the next n bytes by RFC 3629's table; False at the first byte that no valid text can hold
-    here.
-    """
-    cdef Py_ssize_t i = 0
-    cdef uint64_t word
-    cdef uint8_t byte, missing = state.missing, lowest = state.lowest, highest = state.highest
-    while i < n:
-        if not missing:
-            while i + 8 <= n:
-                memcpy(&word, p + i, 8)
-                if word & <uint64_t>0x8080808080808080:
-                    break
-                i += 8
-            if i == n:
-                break
-        byte = p[i]
-        i += 1
-        if missing:
-            if byte < lowest or byte > highest:
-                return False
-            missing -= 1
-            lowest = 0x80
-            highest = 0xBF
-        elif byte < 0x80:
-            continue
-        elif byte < 0xC2 or byte > 0xF4:
-            return False
-        else:
-            lowest = 0x80
-            highest = 0xBF
-            if byte < 0xE0:
-                missing = 1
-            elif byte < 0xF0:
-                missing = 2
-                if byte == 0xE0:
-                    lowest = 0xA0
-                elif byte == 0xED:
-                    highest = 0x9F
-            else:
-                missing = 3
-                if byte == 0xF0:
-                    lowest = 0x90
-                elif byte == 0xF4:
-                    highest = 0x8F
-    state.missing = missing
-    state.lowest = lowest
-    state.highest = highest
-    return True
+cdef object _text(const uint8_t *p, Py_ssize_t n):
+    """The str of bytes that are known to be UTF-8."""
+    cdef uint8_t top
+    cdef Py_ssize_t chars
+    if n >= DECODED_FROM and wsf_has_avx2():
+        chars = wsf_utf8_count(p, n, &top)
+        if top < 0x80:
+            text = PyUnicode_New(n, 127)
+            memcpy(PyUnicode_DATA(text), p, n)
+            return text
+        # Up to 0xC3 characters have eight bits, from 0xF0 on more than sixteen: the interpreter makes these.
+        if 0xC4 <= top < 0xF0:
+            text = PyUnicode_New(chars, 0xFFFF)
+            wsf_utf8_widen(p, n, <uint16_t *>PyUnicode_DATA(text), chars)
+            return text
+    return PyUnicode_DecodeUTF8(<const char *>p, n, NULL)
 
 
 # --- storage of a message under way ---------------------------------------------------------------
 
 @cython.final
 cdef class _Storage:
-    """The bytes object a partial message grows in. Its writable tail can be lent as a buffer.
+    """The bytes object, or the ASCII str, that a partial message grows in. Its writable tail can be lent.
 
+    Text begins as a str that is not copied when all of it is ASCII; else it holds UTF-8 until it is given.
     It does not know who looks at the loan: a view refers to it, it to none, so no cycle keeps its bytes.
-    Bytes are never resized or handed out while a loan lasts: `Decoder.end_loan` comes first.
+    Its object is never resized or handed out while a loan lasts: `Decoder.end_loan` comes first.
     """
 
     cdef PyObject *data
+    cdef uint8_t *place             # of the first byte in `data`
     cdef Py_ssize_t capacity
     cdef Py_ssize_t filled
     cdef Py_ssize_t lent_bytes      # behind the filled ones; 0: nothing is lent
     cdef Py_ssize_t exports
+    cdef bint text
+    cdef bint ascii                 # of the text so far
 
     def __dealloc__(self):
         Py_XDECREF(self.data)
@@ -629,7 +739,7 @@ cdef class _Storage:
         if not self.lent_bytes:
             raise BufferError("the loan has ended")
         # By hand: PyBuffer_FillInfo forgets the reference to None that Cython has put into `obj`.
-        buffer.buf = raw_bytes_data(self.data) + self.filled
+        buffer.buf = self.place + self.filled
         buffer.obj = self
         buffer.len = self.lent_bytes
         buffer.readonly = 0
@@ -647,30 +757,48 @@ cdef class _Storage:
 
     cdef _Storage copied(self, Py_ssize_t came):
         """A copy of the filled bytes and of those that came behind them."""
-        cdef _Storage other = _Storage.__new__(_Storage)
+        cdef _Storage other = _storage(self.text)
+        other.ascii = self.ascii
         other.grow(self.filled + came)
-        memcpy(raw_bytes_data(other.data), raw_bytes_data(self.data), self.filled + came)
+        memcpy(other.place, self.place, self.filled + came)
         other.filled = self.filled
         return other
 
     cdef int grow(self, Py_ssize_t capacity) except -1:
         """Room for `capacity` bytes in all. Without memory for them nothing changes."""
-        if self.data == NULL:
-            self.data = raw_bytes_new(NULL, capacity)
+        if self.text:
+            if self.data == NULL:
+                self.data = raw_text_new(capacity, 127)
+            else:
+                text_resize(&self.data, capacity)
+            self.place = <uint8_t *>raw_text_data(self.data)
         else:
-            bytes_resize(&self.data, capacity)
+            if self.data == NULL:
+                self.data = raw_bytes_new(NULL, capacity)
+            else:
+                bytes_resize(&self.data, capacity)
+            self.place = <uint8_t *>raw_bytes_data(self.data)
         self.capacity = capacity
         return 0
 
-    cdef bytes give(self):
-        """The filled bytes, handed out for good."""
-        if self.filled != self.capacity:
-            self.grow(self.filled)
-        out = <bytes>self.data
+    cdef object give(self):
+        """The filled bytes, or their text, handed out for good."""
+        if self.text and not self.ascii:
+            whole = _text(self.place, self.filled)
+        else:
+            if self.filled != self.capacity:
+                self.grow(self.filled)
+            whole = <object>self.data
         Py_XDECREF(self.data)
         self.data = NULL
         self.capacity = self.filled = 0
-        return out
+        return whole
+
+
+cdef _Storage _storage(bint text):
+    cdef _Storage made = _Storage.__new__(_Storage)
+    made.text = made.ascii = text
+    return made
 
 
 # --- decoding -------------------------------------------------------------------------------------
@@ -718,6 +846,8 @@ cdef class Decoder:
     cdef uint64_t payload_came      # bytes of it that came
     cdef uint64_t message_came      # payload bytes announced for the message under way, as on the wire
     cdef uint64_t max_message_bytes
+    cdef uint64_t handed_bytes      # of the message under way, handed out as Fragments
+    cdef Py_ssize_t fragment_bytes  # 0: messages are handed out whole
     cdef object inflate
     cdef bytes control              # payload of a partial control frame
     cdef _Storage storage           # payload of a partial message
@@ -725,7 +855,7 @@ cdef class Decoder:
     cdef object error               # raised by the next call: what came before it was returned
 
     def __init__(self, role, *, max_message_bytes=_DEFAULT_MAX_MESSAGE_BYTES,
-                 max_fragments=_DEFAULT_MAX_FRAGMENTS, inflate=None):
+                 max_fragments=_DEFAULT_MAX_FRAGMENTS, inflate=None, fragment_bytes=None):
         if not 0 < max_message_bytes < 1 << 62:
             raise ValueError("max_message_bytes must be at least 1 and below 2**62")
         if not 0 < max_fragments < 1 << 31:
@@ -733,8 +863,13 @@ cdef class Decoder:
         if inflate is not None and not callable(inflate):
             raise TypeError("inflate must be None or a callable")
         self.expects_mask = Role(role) is Role.SERVER
-        # No message is larger than an object can be, growing: of consequence with addresses of 32 bits.
-        self.max_message_bytes = min(max_message_bytes, PY_SSIZE_T_MAX >> 1)
+        if fragment_bytes is None:
+            # No message is larger than an object can be, growing: of consequence with addresses of 32 bits.
+            max_message_bytes = min(max_message_bytes, PY_SSIZE_T_MAX >> 1)
+        elif not 0 < fragment_bytes < 1 << 30:
+            raise ValueError("fragment_bytes must be None, or at least 1 and below 2**30")
+        self.fragment_bytes = fragment_bytes or 0
+        self.max_message_bytes = max_message_bytes
         self.max_fragments = max_fragments
         self.inflate = inflate
 
@@ -867,31 +1002,44 @@ cdef class Decoder:
 
     cdef int take_loan(self, Py_ssize_t came, list events) except -1:
         cdef uint8_t *place
+        cdef bint top = False
         self.end_loan(came)
-        place = <uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled
-        if self.masked:
-            wsf_xor(place, place, came, wsf_mask_at(self.mask, self.payload_came))
-        return self.stored(came, events)
+        place = self.storage.place + self.storage.filled
+        if self.masked or self.storage.text:
+            top = wsf_xor(place, place, came, wsf_mask_at(self.mask, self.payload_came) if self.masked else 0)
+        return self.stored(came, top, events)
 
     cdef int feed(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
         cdef Py_ssize_t i = 0
-        cdef Py_ssize_t length
+        cdef Py_ssize_t length, size
+        cdef const uint8_t *mask
         if self.lent is not None:
             self.end_loan(0)
         while i < n:
             if self.phase == IN_HEADER:
-                # The common frame: whole, final, masked as it must be, below 126 bytes, no message under way.
-                if n - i >= 6 and self.expects_mask and not self.header_bytes and not self.message_opcode:
-                    length = <Py_ssize_t>p[i + 1] - 0x80
-                    if (0 <= length < 126 and n - i - 6 >= length
-                            and <uint64_t>length <= self.max_message_bytes):
+                # The common frame: whole, final, masked as it must be, below 64 KiB, no message under way.
+                if n - i >= 4 and not self.header_bytes and not self.message_opcode:
+                    length = p[i + 1] ^ (0x80 if self.expects_mask else 0)
+                    size = 2
+                    if length == 126:
+                        length = (<Py_ssize_t>p[i + 2] << 8) | p[i + 3]
+                        size = 4
+                        if length < 126:
+                            length = PY_SSIZE_T_MAX
+                    elif length > 126:
+                        length = PY_SSIZE_T_MAX
+                    mask = NULL
+                    if self.expects_mask:
+                        mask = p + i + size
+                        size += 4
+                    if n - i - size >= length and <uint64_t>length <= self.max_message_bytes:
                         if p[i] == 0x81:
-                            self.text_whole(p + i + 6, length, p + i + 2, events)
-                            i += 6 + length
+                            self.text_whole(p + i + size, length, mask, events)
+                            i += size + length
                             continue
                         if p[i] == 0x82:
-                            self.binary_whole(p + i + 6, length, p + i + 2, events)
-                            i += 6 + length
+                            self.binary_whole(p + i + size, length, mask, events)
+                            i += size + length
                             continue
                 i += self.take_header(p + i, n - i, events)
                 # A frame without payload ends with its header, which may be the last byte here.
@@ -986,6 +1134,7 @@ cdef class Decoder:
             self.message_compressed = (first >> 6) & 1
             self.fragments = 0
             self.message_came = 0
+            self.handed_bytes = 0
             self.utf8.missing = 0
         self.fragments += 1
         if self.fragments > self.max_fragments:
@@ -1005,13 +1154,15 @@ cdef class Decoder:
         cdef const uint8_t *mask = self.mask if self.masked else NULL
         cdef uint64_t missing = self.payload_bytes - self.payload_came
         cdef uint8_t *place
+        cdef bint top = False  # whether a byte above ASCII came
         if <uint64_t>n > missing:
             n = <Py_ssize_t>missing
         if self.opcode >= CLOSE:
             self.take_control(p, n, events)
         elif self.message_compressed:
             self.take_compressed(p, n, events)
-        elif self.fin and self.storage is None and <uint64_t>n == self.payload_bytes:
+        elif (self.fin and self.storage is None and <uint64_t>n == self.payload_bytes
+                and not self.handed_bytes):
             self.phase = IN_HEADER
             if self.message_opcode == BINARY:
                 self.binary_whole(p, n, mask, events)
@@ -1021,12 +1172,12 @@ cdef class Decoder:
         else:
             if n:
                 self.reserve(n, n + (0 if self.storage is None else self.storage.filled))
-                place = <uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled
-                if self.masked:
-                    wsf_xor(place, p, n, wsf_mask_at(self.mask, self.payload_came))
+                place = self.storage.place + self.storage.filled
+                if self.masked or self.storage.text:
+                    top = wsf_xor(place, p, n, wsf_mask_at(mask, self.payload_came) if self.masked else 0)
                 else:
                     memcpy(place, p, n)
-            self.stored(n, events)
+            self.stored(n, top, events)
         return n
 
     cdef int binary_whole(self, const uint8_t *p, Py_ssize_t n, const uint8_t *mask, list events) except -1:
@@ -1040,19 +1191,23 @@ cdef class Decoder:
     cdef int text_whole(self, const uint8_t *p, Py_ssize_t n, const uint8_t *mask, list events) except -1:
         """A whole text message out of one frame."""
         cdef uint8_t *place
-        if mask == NULL:
-            return self.text_decoded(p, n, events)
         if n == 0:
             return PyList_Append(events, "")
-        # Unmasked straight into an ASCII string; a byte with its top bit set sends it through the decoder.
+        # Straight into an ASCII string; a byte with its top bit set sends it through the decoder.
         message = PyUnicode_New(n, 127)
         place = <uint8_t *>PyUnicode_DATA(message)
-        if wsf_xor(place, p, n, wsf_mask_at(mask, 0)):
+        if wsf_xor(place, p, n, 0 if mask == NULL else wsf_mask_at(mask, 0)):
             return self.text_decoded(place, n, events)
         return PyList_Append(events, message)
 
     cdef int text_decoded(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
         cdef PyObject *text = NULL
+        cdef Utf8 state
+        if n >= DECODED_FROM and wsf_has_avx2():
+            state.missing = 0
+            if not wsf_utf8_ok(&state, p, n) or state.missing:
+                return self.fail(Fault.TEXT_NOT_UTF8, events)
+            return PyList_Append(events, _text(p, n))
         if not_utf8(p, n, &text):
             return self.fail(Fault.TEXT_NOT_UTF8, events)
         message = <object>text
@@ -1102,7 +1257,8 @@ cdef class Decoder:
     cdef int take_compressed(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
         cdef bytes chunk = PyBytes_FromStringAndSize(NULL, n)
         cdef bytes out
-        cdef Py_ssize_t filled, room, wanted, came
+        cdef Py_ssize_t filled, wanted, came, fits
+        cdef uint64_t room
         cdef uint8_t *place = <uint8_t *>PyBytes_AS_STRING(chunk)
         cdef bint last, more = True
         if self.masked:
@@ -1113,30 +1269,45 @@ cdef class Decoder:
         last = self.fin and self.payload_came == self.payload_bytes
         while more:
             filled = 0 if self.storage is None else self.storage.filled
-            room = <Py_ssize_t>self.max_message_bytes - filled
+            room = self.max_message_bytes - self.handed_bytes - filled
             # One byte over the limit is asked for, and tells a message that fits from one that does not.
-            wanted = min(room + 1, INFLATE_PIECE)
+            wanted = INFLATE_PIECE if room >= INFLATE_PIECE else <Py_ssize_t>room + 1
             out = self.inflate(chunk, last, wanted)
             if out is None:
                 return self.fail(Fault.COMPRESSED_DATA, events)
             came = PyBytes_GET_SIZE(out)
             more = came == wanted
-            if self.message_opcode == TEXT and not _utf8_ok(
-                    &self.utf8, <const uint8_t *>PyBytes_AS_STRING(out), min(came, room)):
-                return self.fail(Fault.TEXT_NOT_UTF8, events)
-            if came > room:
+            if last and not more and not filled and not self.handed_bytes:
+                return self.inflated_whole(out, events)
+            fits = came if <uint64_t>came <= room else <Py_ssize_t>room
+            if fits:
+                self.reserve(fits, filled + fits)
+                place = self.storage.place + filled
+                if not self.storage.text:
+                    memcpy(place, PyBytes_AS_STRING(out), fits)
+                elif not self.text_goes_on(
+                        place, fits, wsf_xor(place, <const uint8_t *>PyBytes_AS_STRING(out), fits, 0)):
+                    return self.fail(Fault.TEXT_NOT_UTF8, events)
+                self.storage.filled += fits
+            if came > fits:
                 return self.fail(Fault.MESSAGE_TOO_BIG, events)
-            if last and not more and filled == 0:
-                return self.finish(out, events)
-            if came:
-                self.reserve(came, filled + came)
-                memcpy(raw_bytes_data(self.storage.data) + filled, PyBytes_AS_STRING(out), came)
-                self.storage.filled += came
+            if more or not last:
+                self.hand_out_full(events)
             chunk = None
         if last:
-            return self.finish(self.storage.give(), events)
+            return self.finish(events)
         if self.payload_came == self.payload_bytes:
             self.phase = IN_HEADER
+        return 0
+
+    cdef int inflated_whole(self, bytes out, list events) except -1:
+        """A message that one call has inflated."""
+        self.phase = IN_HEADER
+        if self.message_opcode == BINARY:
+            PyList_Append(events, out)
+        else:
+            self.text_whole(<const uint8_t *>PyBytes_AS_STRING(out), PyBytes_GET_SIZE(out), NULL, events)
+        self.message_opcode = 0
         return 0
 
     cdef int reserve(self, Py_ssize_t n, Py_ssize_t came) except -1:
@@ -1144,7 +1315,7 @@ cdef class Decoder:
         cdef Py_ssize_t filled, wanted
         cdef uint64_t most
         if self.storage is None:
-            self.storage = _Storage.__new__(_Storage)
+            self.storage = _storage(self.message_opcode == TEXT)
         filled = self.storage.filled
         if filled + n <= self.storage.capacity:
             return 0
@@ -1153,37 +1324,73 @@ cdef class Decoder:
             most = self.max_message_bytes
         else:
             most = <uint64_t>filled + self.payload_bytes - self.payload_came
+        if self.fragment_bytes and most > <uint64_t>self.fragment_bytes:
+            most = self.fragment_bytes
         if <uint64_t>wanted > most:
             wanted = <Py_ssize_t>most
         return self.storage.grow(max(wanted, filled + n))
 
-    cdef int stored(self, Py_ssize_t n, list events) except -1:
+    cdef bint text_goes_on(self, const uint8_t *p, Py_ssize_t n, bint top) noexcept:
+        """Whether the next n bytes of the text under way may stand there; `top`: not all of them are ASCII."""
+        if not top and not self.utf8.missing:
+            return True
+        self.storage.ascii = False
+        return wsf_utf8_ok(&self.utf8, p, n)
+
+    cdef int stored(self, Py_ssize_t n, bint top, list events) except -1:
         """n plain bytes of the frame under way were put at the end of the storage."""
-        cdef bytes whole = b""
         if n:
-            if self.message_opcode == TEXT and not _utf8_ok(
-                    &self.utf8, <const uint8_t *>raw_bytes_data(self.storage.data) + self.storage.filled, n):
+            if self.storage.text and not self.text_goes_on(self.storage.place + self.storage.filled, n, top):
                 return self.fail(Fault.TEXT_NOT_UTF8, events)
             self.storage.filled += n
             self.payload_came += n
-        if self.payload_came < self.payload_bytes:
+        if self.payload_came == self.payload_bytes:
+            self.phase = IN_HEADER
+            if self.fin:
+                return self.finish(events)
+        return self.hand_out_full(events)
+
+    cdef int hand_out_full(self, list events) except -1:
+        """A message that is handed out in Fragments: what there is of it, once that is enough for one."""
+        cdef uint8_t rest[3]
+        cdef Py_ssize_t unfinished = 0
+        cdef _Storage storage = self.storage
+        if not self.fragment_bytes or storage is None or storage.filled < self.fragment_bytes:
             return 0
-        self.phase = IN_HEADER
-        if self.fin:
-            if self.storage is not None:
-                whole = self.storage.give()
-            return self.finish(whole, events)
+        if self.utf8.missing:
+            # The last character is not whole: it begins at the last byte that is no continuation.
+            unfinished = 1
+            while storage.place[storage.filled - unfinished] < 0xC0:
+                unfinished += 1
+            memcpy(rest, storage.place + storage.filled - unfinished, unfinished)
+            storage.filled -= unfinished
+        if storage.filled:
+            self.handed_bytes += storage.filled
+            self.attention = True
+            events.append(Fragment(storage.give(), False))
+            self.storage = None
+        else:
+            storage.filled = unfinished
+            return 0
+        if unfinished:
+            self.reserve(unfinished, unfinished)
+            self.storage.ascii = False
+            memcpy(self.storage.place, rest, unfinished)
+            self.storage.filled = unfinished
         return 0
 
-    cdef int finish(self, bytes whole, list events) except -1:
+    cdef int finish(self, list events) except -1:
         """The last byte of a message that came in pieces."""
         self.phase = IN_HEADER
-        self.storage = None
-        if self.message_opcode == BINARY:
-            events.append(whole)
-        elif self.utf8.missing:
+        if self.utf8.missing:
             return self.fail(Fault.TEXT_NOT_UTF8, events)
+        if self.storage is not None and self.storage.filled:
+            whole = self.storage.give()
         else:
-            events.append(PyUnicode_DecodeUTF8(PyBytes_AS_STRING(whole), PyBytes_GET_SIZE(whole), NULL))
+            whole = "" if self.message_opcode == TEXT else b""
+        self.storage = None
         self.message_opcode = 0
-        return 0
+        if self.handed_bytes:
+            self.attention = True
+            whole = Fragment(whole, True)
+        return PyList_Append(events, whole)

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_cpu.h"
+
 /* Sixteen bytes at a time, with what every processor of the architecture has. */
 #if defined(__SSE2__) || defined(_M_X64)
 #include <emmintrin.h>
@@ -94,20 +96,18 @@ static inline uint64_t wsf_xor_short(uint8_t *dst, const uint8_t *src, size_t n,
     return seen;
 }
 
-/* Chosen at run time where the compiler can: twice the speed of SSE2 within the caches (docs/benchmarks/codec.md).
- * AVX-512 was measured too and gains nothing over it. The wheel still runs on any x86-64. */
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
+/* Twice the speed of SSE2 within the caches (docs/benchmarks/codec.md). AVX-512 was measured too and gains nothing over
+ * it. */
+#if WSF_AVX2_POSSIBLE
 #define WSF_WIDE_FROM 256
 #define WSF_WIDE_STEP 128
-static inline int wsf_has_wide(void) { return __builtin_cpu_supports("avx2"); }
 
-__attribute__((target("avx2"))) static inline __m256i wsf_load32(const uint8_t *p, __m256i w) {
+WSF_AVX2 static inline __m256i wsf_load32(const uint8_t *p, __m256i w) {
     return _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(const void *)p), w);
 }
 
 /* The first n bytes, n a multiple of WSF_WIDE_STEP; returned as wsf_xor does. */
-__attribute__((target("avx2"))) static int wsf_xor_wide(uint8_t *dst, const uint8_t *src, size_t n, uint32_t m) {
+WSF_AVX2 static int wsf_xor_wide(uint8_t *dst, const uint8_t *src, size_t n, uint32_t m) {
     const __m256i w = _mm256_set1_epi32((int)m);
     __m256i seen = _mm256_setzero_si256();
     for (size_t i = 0; i < n; i += WSF_WIDE_STEP) {
@@ -124,14 +124,13 @@ __attribute__((target("avx2"))) static int wsf_xor_wide(uint8_t *dst, const uint
 #else
 #define WSF_WIDE_FROM SIZE_MAX
 #define WSF_WIDE_STEP 1
-static inline int wsf_has_wide(void) { return 0; }
 static inline int wsf_xor_wide(uint8_t *dst, const uint8_t *src, size_t n, uint32_t m) {
     (void)dst, (void)src, (void)n, (void)m;
     return 0;
 }
 #endif
 
-static inline const char *wsf_mask_name(void) { return wsf_has_wide() ? "avx2" : WSF_MASK_BASE; }
+static inline const char *wsf_mask_name(void) { return wsf_has_avx2() ? "avx2" : WSF_MASK_BASE; }
 
 /* dst = src ^ mask with the vectors that every processor has. Returns 0 when every byte written is ASCII. */
 static inline int wsf_xor_base(uint8_t *dst, const uint8_t *src, size_t n, uint32_t m) {
@@ -173,7 +172,7 @@ static int wsf_xor_large(uint8_t *dst, const uint8_t *src, size_t n, uint32_t m)
 
 /* dst = src ^ mask; dst == src, or the two do not overlap. Returns 0 when every byte written is ASCII. */
 static inline int wsf_xor(uint8_t *dst, const uint8_t *src, size_t n, uint32_t m) {
-    if (n >= WSF_WIDE_FROM && wsf_has_wide()) return wsf_xor_large(dst, src, n, m);
+    if (n >= WSF_WIDE_FROM && wsf_has_avx2()) return wsf_xor_large(dst, src, n, m);
     return wsf_xor_base(dst, src, n, m);
 }
 

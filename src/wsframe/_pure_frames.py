@@ -185,6 +185,7 @@ class Utf8:
 
     def __init__(self) -> None:
         self.missing = 0
+        self.came = 0  # bytes of a character whose others are missing
         self._lowest = self._highest = 0
 
     def accepts(self, data: bytes) -> bool:
@@ -195,8 +196,10 @@ class Utf8:
                 if not self._lowest <= byte <= self._highest:
                     return False
                 self.missing, self._lowest, self._highest = self.missing - 1, 0x80, 0xBF
+                self.came = self.came + 1 if self.missing else 0
             elif byte >= 0x80:
                 if byte not in _FIRST_BYTES:
                     return False
                 self.missing, self._lowest, self._highest = _FIRST_BYTES[byte]
+                self.came = 1
         return True

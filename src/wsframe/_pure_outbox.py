@@ -14,10 +14,16 @@ from ._pure_frames import encode_message
 LARGE_PAYLOAD_BYTES = 16_384
 
 
+class JoinCache:
+    """What compiled outboxes share; these keep lists of pieces, and share the pieces. See `_codec.pyi`."""
+
+
 class Outbox:
     """Frames out, kept together until they are taken. One owner, no lock; see `_codec.pyi`."""
 
-    def __init__(self, encodes: bool = True) -> None:
+    def __init__(self, encodes: bool = True, joins: JoinCache | None = None) -> None:
+        if joins is not None and type(joins) is not JoinCache:
+            raise TypeError(f"joins must be a JoinCache, not {type(joins).__name__}")
         self._encodes = bool(encodes)
         self._max_bytes = 0
         self._closed = False

@@ -5,17 +5,17 @@ It must not know where bytes come from or go to, what a message means, or what t
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
-from ._core import Decoder, Outbox, encode_frame, encode_header
+from ._core import Decoder, Encoder, JoinCache, Outbox, encode_header
 from .deflate import Agreement, MessageDeflate
 from .types import (
     DEFAULT_MAX_FRAGMENTS,
     DEFAULT_MAX_MESSAGE_BYTES,
     MAX_CLOSE_REASON_BYTES,
     MAX_CONTROL_PAYLOAD_BYTES,
+    MOVES,
     Close,
     CloseCode,
     ConnectionClosed,
@@ -29,22 +29,6 @@ from .types import (
 )
 
 Buffer = bytes | bytearray | memoryview
-
-# Section 7: what may happen to a connection, and what it is then. "fail" is _Fail the WebSocket Connection_
-# (7.1.7); "end" is the TCP connection's end, which answers nothing.
-MOVES: dict[tuple[State, str], State] = {
-    (State.OPEN, "send close"): State.CLOSING,
-    (State.OPEN, "receive close"): State.CLOSED,
-    (State.OPEN, "fail"): State.CLOSED,
-    (State.OPEN, "end"): State.CLOSED,
-    (State.CLOSING, "receive close"): State.CLOSED,
-    (State.CLOSING, "fail"): State.CLOSED,
-    (State.CLOSING, "end"): State.CLOSED,
-    # What was received before the end of TCP and is looked at after it.
-    (State.CLOSED, "receive close"): State.CLOSED,
-    (State.CLOSED, "fail"): State.CLOSED,
-    (State.CLOSED, "end"): State.CLOSED,
-}
 
 # Section 5.5.3 lets the latest ping alone be answered. Up to this many answers wait in the queue (the `ws`
 # package ends the connection above 60); above it the newest takes the place of the one before.
@@ -74,16 +58,19 @@ class Connection:
         role: your own role. deflate: the agreement of the opening handshake.
         max_message_bytes: maximum bytes of one message, after decompression; more closes with code 1009.
         max_fragments: maximum frames of one message, including empty ones; more closes with code 1009.
+        fragment_bytes: a message that does not come at once, and of which so many bytes came, is returned in
+            pieces, as Fragments; None for whole messages only. Then a message's size costs no memory.
+        joins: what this connection's outbox shares with others.
     """
 
     # The tests put the plain core here, to run both in one process.
     decoder_type: ClassVar[type[Decoder]] = Decoder
     outbox_type: ClassVar[type[Outbox]] = Outbox
-    frame_encoder: ClassVar[Callable[..., bytes]] = staticmethod(encode_frame)
+    encoder_type: ClassVar[type[Encoder]] = Encoder
 
     __slots__ = (
-        "_deflate", "_error", "_last_frame", "_mask_needed", "_pongs", "_queue",
-        "attention", "close_code", "close_reason", "decoder", "outbox", "plain", "receive_buffer", "state",
+        "_deflate", "_error", "_last_frame", "_outbox_bytes", "_pongs", "_queue", "close_code",
+        "close_reason", "decoder", "encode", "encoder", "outbox", "plain", "receive_buffer", "state",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +80,8 @@ class Connection:
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         max_fragments: int = DEFAULT_MAX_FRAGMENTS,
         deflate: Agreement | None = None,
+        fragment_bytes: int | None = None,
+        joins: JoinCache | None = None,
     ) -> None:
         self._deflate = None if deflate is None else MessageDeflate(deflate, role)
         self.decoder: Decoder = self.decoder_type(
@@ -100,20 +89,24 @@ class Connection:
             max_message_bytes=max_message_bytes,
             max_fragments=max_fragments,
             inflate=None if self._deflate is None else self._deflate.inflate,
+            fragment_bytes=fragment_bytes,
         )
+        self.encoder: Encoder = self.encoder_type(role, deflate=self._deflate)
+        # The bytes of one message, not queued: send them in the order of encoding. The encoder's own method:
+        # one call more would cost as much as the work.
+        self.encode = self.encoder.encode
         # Where to receive the rest of a large payload, or None: use a buffer of your own and `receive_data`.
         # The decoder's own method: asked before every receive, where one call more cost 1 % of an echo.
         self.receive_buffer: Callable[[], memoryview | None] = self.decoder.receive_buffer
-        self._mask_needed = role == Role.CLIENT
         self._queue: list[bytes] = []
         self._pongs = 0  # at the end of the queue, counted since data_to_send
         self.plain: bool = role is Role.SERVER and deflate is None
         # A sender may open it: frames of messages then pass by the queue. It closes with the connection.
-        self.outbox: Outbox = self.outbox_type(self.plain)
+        self.outbox: Outbox = self.outbox_type(self.plain, joins)
+        self._outbox_bytes = 0  # what it may hold again after a message in fragments
         self._last_frame = b""  # a close frame of ours that answers the peer: nothing may follow it
         self._error: Exception | None = None  # of our own, raised by the next call that receives
         self.state: State = State.OPEN
-        self.attention: bool = False
         self.close_code: int | None = None
         self.close_reason: str = ""
 
@@ -133,17 +126,16 @@ class Connection:
         An internal exception (for example MemoryError) fails the connection with 1011. What came before it in
         the same bytes is returned first; then the next call raises the exception.
         """
-        if self.state is _CLOSED:
-            self._raise_error()
-            data, length = b"", 0  # section 1.4 and 7.1.7: nothing after the close is looked at
         try:
             events = self.decoder.receive(data, length)
         except BaseException:
             self._end_failed()
             raise
-        self.attention = attention = self.decoder.attention
-        if attention:
+        if self.decoder.attention:
             self.obey(events)
+        elif not events and self._error is not None:
+            error, self._error = self._error, None
+            raise error
         return events
 
     def buffer_received(self, nbytes: int) -> list[Event]:
@@ -160,8 +152,7 @@ class Connection:
         except BaseException:
             self._end_failed()
             raise
-        self.attention = attention = self.decoder.attention
-        if attention:
+        if self.decoder.attention:
             self.obey(events)
         return events
 
@@ -176,7 +167,14 @@ class Connection:
             self.close_code = CloseCode.ABNORMAL_CLOSURE
         self._move("end")
         self.decoder.close()
+        if self._deflate is not None:
+            self._deflate.close()
         return []
+
+    @property
+    def attention(self) -> bool:
+        """Whether the last list has anything besides str and bytes."""
+        return self.decoder.attention
 
     @property
     def unfinished(self) -> bool:
@@ -213,7 +211,7 @@ class Connection:
         """Section 5.5.2: a pong for each ping, unless a close frame was sent."""
         if self.state is not State.OPEN:
             return
-        pong = self._control_frame(Opcode.PONG, payload)
+        pong = self.encoder.encode_control(Opcode.PONG, payload)
         if self._pongs == MAX_WAITING_PONGS:
             self._queue[-1] = pong
         else:
@@ -224,14 +222,14 @@ class Connection:
         """Section 5.5.1: the status code is echoed, once."""
         self._learn_why(close.code, close.reason)
         if self.state is State.OPEN:
-            self._last_frame = self._control_frame(Opcode.CLOSE, _close_payload(close.code, ""))
+            self._last_frame = self.encoder.encode_control(Opcode.CLOSE, _close_payload(close.code, ""))
         self._move("receive close")
 
     def _fail(self, code: int, reason: str) -> None:
         """Section 7.1.7: say why, and hear no more."""
         self._learn_why(code, reason)
         if self.state is State.OPEN:
-            self._last_frame = self._control_frame(Opcode.CLOSE, _close_payload(code, reason))
+            self._last_frame = self.encoder.encode_control(Opcode.CLOSE, _close_payload(code, reason))
         self._move("fail")
 
     def _learn_why(self, code: int, reason: str) -> None:
@@ -254,14 +252,10 @@ class Connection:
             self.decoder.close()
             if tells:
                 payload = _close_payload(_INTERNAL_ERROR, INTERNAL_ERROR_REASON)
-                self._last_frame = self._control_frame(Opcode.CLOSE, payload)
+                self._last_frame = self.encoder.encode_control(Opcode.CLOSE, payload)
+                self.encoder.open = True
         except Exception:  # nosec B110  # without memory there is no frame
             pass
-
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
 
     def _move(self, happening: str) -> None:
         self._become(MOVES[self.state, happening])
@@ -269,38 +263,12 @@ class Connection:
     def _become(self, state: State) -> None:
         self.state = state
         self.outbox.close()  # there is no way back to OPEN
+        # Section 5.5.1: what came before a close frame or an error may be answered, until ours is taken.
+        self.encoder.open = bool(self._last_frame)
         if state is _CLOSED:
             self.receive_buffer = _no_buffer
 
     # --- sending ---
-
-    def encode(self, message: str | Buffer, compress: bool | None = None) -> bytes:
-        """Return the bytes of one `message` without queueing them: send them in the order of encoding.
-
-            sock.sendall(connection.encode("hello"))
-
-        You can still answer messages that came before a close frame or an error in the same bytes (section
-        5.5.1), until `data_to_send` has returned our own close frame. `compress` says whether to compress;
-        None uses the threshold. Without permessage-deflate it is ignored.
-
-        Raises ConnectionClosed: nothing can be sent any more.
-        """
-        if self.state is not _OPEN and not self._last_frame:
-            raise ConnectionClosed(f"the WebSocket is {self.state.value}: nothing can be sent")
-        opcode = _TEXT if isinstance(message, str) else _BINARY
-        if self.plain:
-            return self.frame_encoder(opcode, message)
-        mask = os.urandom(4) if self._mask_needed else None
-        if self._deflate is not None and compress is not False and self._deflate.possible:
-            data = message.encode() if isinstance(message, str) else bytes(memoryview(message))
-            if compress or self._deflate.wanted(len(data)):
-                try:
-                    return self.frame_encoder(opcode, self._deflate.deflate(data), mask, True, True)
-                except BaseException:
-                    self._deflate.begin_anew()
-                    raise
-            return self.frame_encoder(opcode, data, mask)
-        return self.frame_encoder(opcode, message, mask)
 
     def encode_pieces(self, message: str | Buffer, compress: bool | None = None) -> tuple[Buffer, ...]:
         """Encode a large `message` like `encode`, but without copying a payload that is sent unchanged.
@@ -309,11 +277,61 @@ class Connection:
 
         Returns: the header and the payload, or one whole frame. `compress` is as of `encode`.
         """
-        if not self.plain or (self.state is not _OPEN and not self._last_frame):
+        if not self.plain or not self.encoder.open or self.encoder.unfinished:
             return (self.encode(message, compress),)
         opcode = _TEXT if isinstance(message, str) else _BINARY
         payload = message.encode() if isinstance(message, str) else message
         return encode_header(opcode, len(memoryview(payload).cast("B"))), payload
+
+    def encode_fragment(self, data: str | Buffer, final: bool, compress: bool | None = None) -> bytes:
+        """Return the frame of one piece of a message (section 5.4) without queueing it.
+
+            sock.sendall(connection.encode_fragment("the first half, ", final=False))
+            sock.sendall(connection.encode_fragment("and the second", final=True))
+
+        Until the final one no other message can be sent, while pings and `close` can.
+
+        Args:
+            data: str of a text message, anything bytes-like of a binary one. final: whether the message ends.
+            compress: of the first piece, for all: False to send the message uncompressed.
+
+        Raises ConnectionClosed: nothing can be sent any more. TypeError: str and bytes in one message.
+        """
+        frame = self.encoder.encode_fragment(data, final, compress)
+        # Whoever fills the outbox would put a message among the fragments.
+        if not final and self.outbox.max_bytes:
+            self._outbox_bytes, self.outbox.max_bytes = self.outbox.max_bytes, 0
+        elif final and self._outbox_bytes:
+            self.outbox.max_bytes, self._outbox_bytes = self._outbox_bytes, 0
+        return frame
+
+    def encode_fragments(
+        self, pieces: Iterable[str | Buffer], compress: bool | None = None
+    ) -> Iterator[bytes]:
+        """Yield the frames of one message whose `pieces` are not all known yet; no piece is kept.
+
+            for frame in connection.encode_fragments(iter(lambda: file.read(65_536), b"")):
+                sock.sendall(frame)
+
+        Returns: the frames, each with one piece; without a piece there is no message. An iterable that raises
+        leaves the message unfinished: close then. `compress` and errors are as of `encode_fragment`.
+        """
+        waiting: str | Buffer | None = None
+        for piece in pieces:
+            if waiting is not None:
+                yield self.encode_fragment(waiting, False, compress)
+            waiting = piece
+        if waiting is not None:
+            yield self.encode_fragment(waiting, True, compress)
+
+    def send_fragment(self, data: str | Buffer, final: bool, compress: bool | None = None) -> None:
+        """Queue one piece of a message.
+
+            connection.send_fragment(b"more follows", final=False)
+
+        `data`, `final`, `compress` and errors are as of `encode_fragment`.
+        """
+        self._queue_message(self.encode_fragment(data, final, compress))
 
     def send_text(self, message: str, compress: bool | None = None) -> None:
         """Queue a text message; `compress` is as of `encode`.
@@ -374,7 +392,7 @@ class Connection:
             raise ValueError("reason must be 123 bytes or less in UTF-8 (RFC 6455 section 5.5.1)")
         if self.state is State.OPEN:
             closing = MOVES[self.state, "send close"]  # before the frame: what fails has changed nothing
-            self._put(Opcode.CLOSE, _close_payload(code, reason))
+            self._queue.append(self.encoder.encode_control(Opcode.CLOSE, _close_payload(code, reason)))
             self._become(closing)
 
     def data_to_send(self, closing: bool = True) -> bytes:
@@ -389,6 +407,7 @@ class Connection:
         if closing and self._last_frame:
             queue.append(self._last_frame)
             self._last_frame = b""
+            self.encoder.open = False
         if not queue:
             return b""
         out = queue[0] if len(queue) == 1 else b"".join(queue)
@@ -412,14 +431,8 @@ class Connection:
             raise TypeError("payload must be bytes-like, not str")
         if len(payload) > MAX_CONTROL_PAYLOAD_BYTES:
             raise ValueError("payload must be 125 bytes or less (RFC 6455 section 5.5)")
-        self._put(opcode, payload)
+        self._queue.append(self.encoder.encode_control(opcode, payload))
         self._pongs = 0
-
-    def _put(self, opcode: Opcode, payload: Buffer) -> None:
-        self._queue.append(self._control_frame(opcode, payload))
-
-    def _control_frame(self, opcode: Opcode, payload: Buffer) -> bytes:
-        return self.frame_encoder(opcode, payload, os.urandom(4) if self._mask_needed else None)
 
 
 def _no_buffer() -> memoryview | None:

@@ -6,32 +6,32 @@ It must not know frames or header fields: parameters come in as pairs, payloads 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
+from ._compressors import NO_MEMORY, Compressor, Decompressor, Libraries, installed
 from .types import Role
 
-if TYPE_CHECKING:
-    import zlib
-else:
-    try:
-        from zlib_ng import zlib_ng as zlib
-    except ModuleNotFoundError:
-        import zlib
-
-# Which zlib compresses: "zlib" of the standard library, or "zlib_ng" where that package is installed.
-ZLIB_IMPLEMENTATION: Final = "zlib_ng" if zlib.__name__.startswith("zlib_ng") else "zlib"
+_libraries = Libraries(installed())
+# Which library compresses at levels 1 to 6: "isal" or "zlib_ng" where that package is installed, or "zlib".
+DEFLATE_IMPLEMENTATION: Final = _libraries.compressing
+# Which one decompresses: "zlib_ng" where that package is installed, or "zlib".
+INFLATE_IMPLEMENTATION: Final = _libraries.decompressing
 NAME: Final = "permessage-deflate"
 # Section 7.2.1: the end of an empty stored block, left out on the wire.
 TAIL: Final = b"\x00\x00\xff\xff"
-# zlib compresses raw streams with windows of 2**9 bytes and more only.
+# Section 7.2.3.6: what it leaves of an empty message.
+EMPTY: Final = b"\x00"
+# The libraries compress raw streams with windows of 2**9 bytes and more only.
 SMALLEST_OWN_WINDOW_BITS: Final = 9
+# zlib refers to nothing that lies nearer than this to its window's end, so a larger window than this and the
+# message changes no byte of the output, but it takes time to prepare.
+WINDOW_MARGIN_BYTES: Final = 262
 # Blocks with BFINAL set in one message. A sender has one per flush; each costs a new zlib stream, so a
 # flood is refused.
 MAX_FINAL_BLOCKS: Final = 64
-# How zlib's module tells of Z_MEM_ERROR, by words alone: no fault of the peer's.
-NO_MEMORY: Final = "Error -4 "
 # zlib copies what it did not use of its input each time its output is full: so it gets little at a time.
 FEED_BYTES: Final = 16_384
 
@@ -55,7 +55,8 @@ class Options:
     Attributes:
         server_no_context_takeover, client_no_context_takeover: whether that side resets its window each time.
         server_max_window_bits, client_max_window_bits: 9 to 15, the window's size as a power of two.
-        level, memory_level: zlib's. threshold_bytes: messages with fewer bytes are not compressed.
+        level: zlib's; what another library has for it has about the same size. memory_level: zlib's.
+        threshold_bytes: messages with fewer bytes are not compressed.
     """
 
     server_no_context_takeover: bool = True
@@ -215,21 +216,22 @@ def compress(data: bytes, window_bits: int = 15, level: int = 6, memory_level: i
 
     Returns: the payload of a frame with RSV1.
     """
-    return _flushed(zlib.compressobj(level, zlib.DEFLATED, -window_bits, memory_level), data)
+    window_bits = min(
+        window_bits, max(SMALLEST_OWN_WINDOW_BITS, (len(data) + WINDOW_MARGIN_BYTES).bit_length())
+    )
+    return _flushed(_libraries.compressor(level, window_bits, memory_level), data)
 
 
-def _flushed(compressor: Any, data: bytes) -> bytes:
-    out: bytes = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    # zlib adds nothing when it has just flushed; section 7.2.3.6 gives the empty message's form.
-    return out[:-4] if out.endswith(TAIL) else b"\x00"
+def _flushed(compressor: Compressor, data: bytes) -> bytes:
+    if not data:
+        return EMPTY  # of each library in its own form, if at all
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def _pieces(chunk: bytes, last: bool) -> list[bytes | memoryview]:
     """A chunk as inflate takes it; the tail that the wire left out (section 7.2.2) follows the last one."""
-    if len(chunk) <= FEED_BYTES:
-        whole = chunk + TAIL if last else chunk
-        return [whole] if whole else []
-    return [memoryview(chunk), TAIL] if last else [memoryview(chunk)]
+    pieces: list[bytes | memoryview] = [memoryview(chunk)] if chunk else []
+    return [*pieces, TAIL] if last else pieces
 
 
 class MessageDeflate:
@@ -239,11 +241,14 @@ class MessageDeflate:
 
     Args:
         agreement: the one of the handshake. role: your own role.
+
+    Attributes:
+        possible: whether messages can be compressed: False if zlib does not support the agreed window.
     """
 
     __slots__ = (
         "_compressor", "_feed", "_final_blocks", "_inflater", "_keep_own", "_keep_peer",
-        "_options", "_own_bits", "_peer_bits",
+        "_options", "_own_bits", "_peer_bits", "possible",
     )  # fmt: skip
 
     def __init__(self, agreement: Agreement, role: Role) -> None:
@@ -253,13 +258,15 @@ class MessageDeflate:
         (forget_own, self._own_bits), (forget_peer, bits) = (
             (server, client) if role is Role.SERVER else (client, server)
         )
+        # Asked for with every message, where a property takes three times as long.
+        self.possible: bool = self._own_bits >= SMALLEST_OWN_WINDOW_BITS
         self._keep_own = not forget_own
         self._keep_peer = not forget_peer
         # A larger window than the peer's reads the same stream; zlib variants differ over raw windows of
         # 2**8.
         self._peer_bits = max(bits, SMALLEST_OWN_WINDOW_BITS)
-        self._compressor: Any = None
-        self._inflater: Any = None
+        self._compressor: Compressor | None = None
+        self._inflater: Decompressor | None = None
         self._feed: list[bytes | memoryview] = []  # input that waits for the caller to make room
         self._final_blocks = 0  # of the message under way
 
@@ -272,10 +279,6 @@ class MessageDeflate:
         """
         return payload_bytes >= self._options.threshold_bytes and self.possible
 
-    @property
-    def possible(self) -> bool:
-        return self._own_bits >= SMALLEST_OWN_WINDOW_BITS
-
     def deflate(self, data: bytes) -> bytes:
         """Compress one whole message, `data` (section 7.2.1).
 
@@ -283,14 +286,33 @@ class MessageDeflate:
 
         Returns: the payload.
         """
-        options = self._options
         if not self._keep_own:
+            options = self._options
             return compress(data, self._own_bits, options.level, options.memory_level)
+        return _flushed(self._kept_compressor(), data)
+
+    def deflate_fragment(self, data: bytes, last: bool) -> bytes:
+        """Compress one fragment, `data`, of a message that is sent in several (section 7.2.1).
+
+            frame = encode_frame(Opcode.TEXT, packed.deflate_fragment(data, False), fin=False, rsv1=True)
+
+        Args:
+            last: whether the message ends with it.
+
+        Returns: the payload, which the peer can inflate as soon as it has it.
+        """
+        compressor = self._kept_compressor()
+        if not last:
+            return compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        if not self._keep_own:
+            self._compressor = None
+        return _flushed(compressor, data)
+
+    def _kept_compressor(self) -> Compressor:
         if self._compressor is None:
-            self._compressor = zlib.compressobj(
-                options.level, zlib.DEFLATED, -self._own_bits, options.memory_level
-            )
-        return _flushed(self._compressor, data)
+            options = self._options
+            self._compressor = _libraries.compressor(options.level, self._own_bits, options.memory_level)
+        return self._compressor
 
     def begin_anew(self) -> None:
         """Reset the window after a message that was compressed but could not be sent (section 7.1.1).
@@ -300,6 +322,16 @@ class MessageDeflate:
         The next message then does not refer to it.
         """
         self._compressor = None
+
+    def close(self) -> None:
+        """Release both windows, up to 300 KiB, and what was not decompressed yet: nothing more is received.
+
+            packed.close()
+
+        A message sent after it does not refer to one before.
+        """
+        self._compressor = self._inflater = None
+        self._feed = []
 
     def inflate(self, chunk: bytes | None, last: bool, max_bytes: int) -> bytes | None:
         """Decompress at most `max_bytes` more of the current message (section 7.2.2).
@@ -311,46 +343,54 @@ class MessageDeflate:
         If the result has exactly max_bytes, call it again with None for the chunk. `last` says that this is
         the last chunk of the message.
         """
-        if chunk is not None:
-            self._feed = _pieces(chunk, last)
-        out: bytes = b""
+        inflater = self._inflater
+        if inflater is None:
+            inflater = self._inflater = _libraries.decompressor(self._peer_bits)
         try:
-            while True:
-                if self._inflater is None:
-                    self._inflater = zlib.decompressobj(-self._peer_bits)
+            if chunk is not None and last and len(chunk) <= FEED_BYTES:  # nearly every message is one such
+                piece: bytes | memoryview = chunk + TAIL
+                out: bytes | None = (first := inflater.decompress(piece, max_bytes))
+                if len(first) == max_bytes or inflater.eof:
+                    self._feed = [piece]
+                    out = self._continued(inflater, first, piece, max_bytes)
+            else:
+                if chunk is not None:
+                    self._feed = _pieces(chunk, last)
                 piece = self._feed[0][:FEED_BYTES] if self._feed else b""
-                out += self._inflater.decompress(piece, max_bytes - len(out))
-                if not self._inflater.eof:
-                    rest_bytes = len(self._inflater.unconsumed_tail)
-                elif self._final_blocks == MAX_FINAL_BLOCKS:
-                    return None
-                else:
-                    rest_bytes = self._begin_again()
-                self._used(len(piece) - rest_bytes)
-                if not self._feed or len(out) == max_bytes:
-                    break
-        except zlib.error as error:
+                out = self._continued(inflater, inflater.decompress(piece, max_bytes), piece, max_bytes)
+        except _libraries.error as error:
             if str(error).startswith(NO_MEMORY):
                 raise MemoryError(str(error)) from error
             return None
-        if last and len(out) < max_bytes:
+        if last and out is not None and len(out) < max_bytes:
             self._final_blocks = 0
             if not self._keep_peer:
                 self._inflater = None
         return out
+
+    def _continued(
+        self, inflater: Decompressor, out: bytes, piece: bytes | memoryview, max_bytes: int
+    ) -> bytes | None:
+        """`out` came of `piece`, the first of the feed or a part of it: add what comes of the rest.
+
+        Section 7.2.3.4: BFINAL ends zlib's stream, not the message. The next stream begins with an empty
+        window, as its sender's does.
+        """
+        while True:
+            rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            if inflater.eof:
+                if self._final_blocks == MAX_FINAL_BLOCKS:
+                    return None
+                self._final_blocks += 1
+                inflater = self._inflater = _libraries.decompressor(self._peer_bits)
+            self._used(len(piece) - len(rest))
+            if not self._feed or len(out) == max_bytes:
+                return out
+            piece = self._feed[0][:FEED_BYTES]
+            out += inflater.decompress(piece, max_bytes - len(out))
 
     def _used(self, nbytes: int) -> None:
         if self._feed:
             self._feed[0] = self._feed[0][nbytes:]
             if not self._feed[0]:
                 del self._feed[0]
-
-    def _begin_again(self) -> int:
-        """Section 7.2.3.4: BFINAL ends zlib's stream, not the message. Returns the bytes that follow.
-
-        The next stream begins with an empty window, as its sender's does.
-        """
-        rest_bytes = len(self._inflater.unused_data)
-        self._inflater = zlib.decompressobj(-self._peer_bits)
-        self._final_blocks += 1
-        return rest_bytes

@@ -63,11 +63,28 @@ class Role(IntEnum):
 
 
 class State(Enum):
-    """State of one WebSocket after its opening handshake. `connection.MOVES` has the legal changes."""
+    """State of one WebSocket after its opening handshake. `MOVES` has the legal changes."""
 
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+
+
+# Section 7: what may happen to a connection, and what it is then. "fail" is _Fail the WebSocket Connection_
+# (7.1.7); "end" is the TCP connection's end, which answers nothing.
+MOVES: dict[tuple[State, str], State] = {
+    (State.OPEN, "send close"): State.CLOSING,
+    (State.OPEN, "receive close"): State.CLOSED,
+    (State.OPEN, "fail"): State.CLOSED,
+    (State.OPEN, "end"): State.CLOSED,
+    (State.CLOSING, "receive close"): State.CLOSED,
+    (State.CLOSING, "fail"): State.CLOSED,
+    (State.CLOSING, "end"): State.CLOSED,
+    # What was received before the end of TCP and is looked at after it.
+    (State.CLOSED, "receive close"): State.CLOSED,
+    (State.CLOSED, "fail"): State.CLOSED,
+    (State.CLOSED, "end"): State.CLOSED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +107,19 @@ class Close:
 
     code: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of a message above `fragment_bytes`, handed out as it came (section 5.4).
+
+    Attributes:
+        data: str of a text message, cut between characters; bytes of a binary one. It may be empty.
+        final: whether the message ends with it.
+    """
+
+    data: str | bytes
+    final: bool
 
 
 class Header(NamedTuple):
@@ -125,7 +155,7 @@ class MessageTooBig(ProtocolError):
 
 
 # What a list of received things holds: messages (str, bytes), control frames, and at its end perhaps a fault.
-Event = str | bytes | Ping | Pong | Close | ProtocolError
+Event = str | bytes | Fragment | Ping | Pong | Close | ProtocolError
 
 
 class ConnectionClosed(Exception):

@@ -5,17 +5,32 @@ It must not know what they should hold.
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import package_contents
+
 BUILD_SECONDS = 600
 
 needs_build_tools = pytest.mark.skipif(
     importlib.util.find_spec("setuptools") is None, reason="setuptools is not installed here"
 )
+
+
+def copied_tree(place: Path) -> Path:
+    """What git holds, and a client of which each file says its name."""
+    for name in package_contents.tracked():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(package_contents.ROOT / name, place / name)
+    client = place / package_contents.CLIENT
+    client.mkdir(parents=True)
+    for name in ("LICENSE", *(f"{name}.gz" for name in package_contents.SCRIPTS), "socket.io.js.map.gz"):
+        (client / name).write_text(name)
+    return place
 
 
 def built(place: Path) -> tuple[Path, Path, str]:

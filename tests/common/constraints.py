@@ -28,8 +28,9 @@ def wanted() -> list[str]:
     told = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     project, groups = told["project"], told["dependency-groups"]
     lists = [told["build-system"]["requires"], project["dependencies"]]
+    own = project["name"]  # an extra that another one contains
     lists += [*project["optional-dependencies"].values(), *(groups[name] for name in GROUPS)]
-    return sorted({word for words in lists for word in words})
+    return sorted({word for words in lists for word in words if Requirement(word).name != own})
 
 
 def pinned(lines: Iterable[str]) -> dict[str, str]:

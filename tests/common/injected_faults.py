@@ -27,7 +27,7 @@ from python_server.net.loop import Loop
 from python_server.net.threads import WORKER
 from python_server.socketio.dispatcher import Dispatcher
 from simulated_machine import Machine, Runner, ToldPoller, ToldPool
-from wsframe import Connection, Decoder, Outbox, deflate
+from wsframe import Connection, Decoder, Encoder, Outbox, deflate
 
 # What a call may answer instead. WAITS: nobody notices, things are only later. ENDS: its connection may end.
 # PARTS: two workers lose their link, as if one had died, and what one would have told the other is missing.
@@ -53,9 +53,9 @@ CALLS: dict[str, dict[str, str]] = {
     "link.send": {WAITS: f"{LATER} ENOBUFS ENOMEM", PARTS: "EPIPE ECONNRESET"},
     "link.sendmsg": {WAITS: f"{LATER} ENOBUFS ENOMEM ETOOMANYREFS", PARTS: "EPIPE ECONNRESET"},
     "link.recvmsg_into": {WAITS: f"{LATER} ENOBUFS ENOMEM MemoryError", PARTS: "ECONNRESET"},
-    "compressobj": {ENDS: "MemoryError"},
+    "compressor": {ENDS: "MemoryError"},
     "compress": {ENDS: "MemoryError"},
-    "decompressobj": {ENDS: "MemoryError"},
+    "decompressor": {ENDS: "MemoryError"},
     "decompress": {ENDS: "MemoryError"},
     "tls.memory": {ENDS: "MemoryError"},
     "tls.wrap_bio": {ENDS: "MemoryError SSLError"},
@@ -293,7 +293,6 @@ METHODS: list[tuple[Any, str, str]] = [
     (Posts, "body_received", "memory of a post"),
     (Intake, "add", "memory of packets"),
     (Dispatcher, "on_message", "memory of an event"),
-    (Connection, "encode", "memory of a frame"),
     (transport, "send_pieces", "memory of joined pieces"),
     (link.Link, "_take_bytes", "memory of a link's message"),
 ]
@@ -308,6 +307,17 @@ def injected(faults: Faults, machine: FaultyMachine) -> Iterator[None]:
             super().__init__(faults.call("memory of a WebSocket", real_decoder, *args, **more), faults)
             self.receive = faults.wrap("memory of messages", self._real.receive)
             self.receive_buffer = faults.wrap("memory of a large message", self._real.receive_buffer)
+
+    class FaultyEncoder:
+        def __init__(self, *args: Any, **more: Any) -> None:
+            self.__dict__["_real"] = real_encoder(*args, **more)
+            self.__dict__["encode"] = faults.wrap("memory of a frame", self._real.encode)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            setattr(self._real, name, value)
 
     class FaultyOutbox(Instead):
         def __init__(self, *args: Any) -> None:
@@ -326,18 +336,20 @@ def injected(faults: Faults, machine: FaultyMachine) -> Iterator[None]:
         objects = "do_handshake read write unwrap"
         return context and Instead(context, faults, "tls.", wrap_bio=objects)
 
-    real_decoder, real_outbox, real_context = Decoder, Outbox, acceptor.tls_context
+    real_decoder, real_encoder, real_outbox = Decoder, Encoder, Outbox
+    real_context = acceptor.tls_context
     files = Instead(os, faults, "", sendfile=None, pread=None, dup=None)
-    streams = Instead(deflate.zlib, faults, "", compressobj="compress", decompressobj="decompress")
+    streams = Instead(deflate._libraries, faults, "", compressor="compress", decompressor="decompress")
     security = Instead(ssl, faults)
     security.MemoryBIO = faults.wrap("tls.memory", ssl.MemoryBIO)
     with ExitStack() as stack:
         for owner, name, new in [
             (Connection, "decoder_type", FaultyDecoder),
+            (Connection, "encoder_type", FaultyEncoder),
             (Connection, "outbox_type", FaultyOutbox),
             (acceptor, "tls_context", faulty_context),
             (sendfile, "os", files),
-            (deflate, "zlib", streams),
+            (deflate, "_libraries", streams),
             (tls, "ssl", security),
             (relay, "socket", Instead(socket, faults, "", socketpair=None)),
             (bounded_queue, "wait_on", machine.wait_on),

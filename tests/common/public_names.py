@@ -12,18 +12,18 @@ from types import ModuleType
 
 import python_server
 import wsframe
-from wsframe import _core, deflate, handshake
+from wsframe import _core, deflate, handshake, sync
 
-PACKAGES = (python_server, wsframe, handshake, deflate)
+PACKAGES = (python_server, wsframe, handshake, deflate, sync)
 # What stands in a public class and is no program's to call: the server does, or a test of the package.
 NOT_FOR_PROGRAMS = {
     "python_server.EngineServer": {"attach", "mount", "on_message", "session_closed", "session_opened"},
     "python_server.Server": {"mount"},
-    "wsframe.Connection": {"decoder_type", "frame_encoder", "outbox_type"},
+    "wsframe.Connection": {"decoder_type", "encoder_type", "outbox_type"},
 }
 CALLED_BY_GUNICORN = {"python_server.GunicornWorker"}
 # No program calls their constructors.
-MADE_BY_THE_SERVER = CALLED_BY_GUNICORN | {"python_server.WebSocket"}
+MADE_BY_THE_SERVER = CALLED_BY_GUNICORN | {"python_server.WebSocket", "wsframe.sync.ClientConnection"}
 
 
 def core_interface() -> dict[str, object]:

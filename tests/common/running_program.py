@@ -15,10 +15,19 @@ PATIENCE_SECONDS = 60.0  # of a machine with far more to do than this
 
 
 class RunningProgram:
-    """Both its outputs are read line by line by a thread, so that it never waits for its reader."""
+    """Both its outputs are read line by line by a thread, so that it never waits for its reader.
+
+    Args:
+        output: where its standard output goes instead.
+    """
 
     def __init__(
-        self, command: list[str], folder: Path, environment: dict[str, str] | None = None, **options: Any
+        self,
+        command: list[str],
+        folder: Path,
+        environment: dict[str, str] | None = None,
+        output: Any = None,
+        **options: Any,
     ) -> None:
         self._lines: list[str] = []
         self._has_ended = False
@@ -34,19 +43,20 @@ class RunningProgram:
                 **(environment or {}),
             },
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE if output is None else output,
+            stderr=subprocess.STDOUT if output is None else subprocess.PIPE,
             text=True,
             encoding="utf-8",
             errors="replace",
             **options,
         )
+        self._said = self._process.stdout if output is None else self._process.stderr
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        assert self._said is not None
+        for line in self._said:
             with self._spoke:
                 self._lines.append(line)
                 self._spoke.notify_all()
@@ -110,5 +120,5 @@ class RunningProgram:
     def _close(self) -> None:
         """What it said last has been read; a child that holds its output may still speak."""
         self._reader.join(PATIENCE_SECONDS)
-        if self._process.stdout is not None and not self._reader.is_alive():
-            self._process.stdout.close()
+        if self._said is not None and not self._reader.is_alive():
+            self._said.close()

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+
+from python_server import SERVER_MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60
@@ -29,9 +32,9 @@ EVENTS = f"from python_server import SocketIO\n{FLASK}SocketIO(app)\n"
 QUEUE = "from python_server import Server, WSGIApp\napp = WSGIApp(Server(message_queue='{}://127.0.0.1:1'))\n"
 MADE = f"{QUEUE.partition('app = ')[0]}def create_app():\n    return {QUEUE.partition('app = ')[2]}"
 RAISED = "importing 'shop' raised {}: "
-NO_FLASK = RAISED.format("ModuleNotFoundError") + "No module named 'flask'; pip install 'wsframe[flask]'"
+NO_FLASK = RAISED.format("ModuleNotFoundError") + "No module named 'flask'; pip install \"wsframe[flask]\""
 NO_CLASS = RAISED.format("ModuleNotFoundError") + (
-    "python_server.SocketIO needs Flask, which is not installed: pip install 'wsframe[flask]'"
+    'python_server.SocketIO needs Flask, which is not installed: pip install "wsframe[flask]"'
 )
 NO_BROKER = "BrokerError: message_queue {0}:// needs packages that are not installed: pip install {0} hiredis"
 NO_KOMBU = (
@@ -56,14 +59,14 @@ NEEDED = [
         "prometheus_client",
         PLAIN,
         ["--metrics", "127.0.0.1:0"],
-        "--metrics needs prometheus-client: pip install 'wsframe[metrics]'",
+        '--metrics needs prometheus-client: pip install "wsframe[metrics]"',
     ),
     (
         "otel",
         "opentelemetry",
         PLAIN,
         ["--tracing"],
-        "--tracing needs opentelemetry-api: pip install 'wsframe[otel]'",
+        '--tracing needs opentelemetry-api: pip install "wsframe[otel]"',
     ),
     (
         None,
@@ -73,8 +76,10 @@ NEEDED = [
         "--debug needs Werkzeug's debugger: pip install werkzeug (Flask brings it)",
     ),
 ]
-COMMANDS = {"top": ("rich", "`wsframe top` draws with rich: pip install 'wsframe[top]'")}
-GOES_ON = {"reload": "watchfiles", "zlib-ng": "zlib_ng"}
+COMMANDS = {"top": ("rich", '`wsframe top` draws with rich: pip install "wsframe[top]"')}
+GOES_ON = {"reload": "watchfiles", "zlib-ng": "zlib_ng", "isal": "isal"}
+SERVER = 'needs {}, not installed here: pip install "wsframe[server]" [missing-package]'
+START = "import sys, wsframe_start; sys.argv[1:] = ['{}']; wsframe_start.main()"
 
 
 @pytest.fixture
@@ -101,7 +106,29 @@ def run(folder: Path, environment: dict[str, str], *command: str) -> tuple[int, 
 def test_every_extra_has_a_row() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     rows = {extra for extra, *_ in NEEDED if extra is not None}
-    assert rows | COMMANDS.keys() | GOES_ON.keys() == project["optional-dependencies"].keys()
+    assert rows | COMMANDS.keys() | GOES_ON.keys() | {"server"} == project["optional-dependencies"].keys()
+    required = {Requirement(text).name for text in project["optional-dependencies"]["server"]}
+    assert required == set(SERVER_MODULES)
+
+
+@pytest.mark.parametrize("name", SERVER_MODULES)
+def test_a_command_names_what_of_the_server_is_missing(lacking: Any, tmp_path: Path, name: str) -> None:
+    """Each of its packages in turn; test_bare_installation.py has none of them."""
+    (tmp_path / "shop.py").write_text(PLAIN)
+    for words, command in {
+        "python -m python_server": ["-m", "python_server", "shop", "--check-config"],
+        "wsframe status": ["-c", START.format("status")],
+    }.items():
+        assert run(tmp_path, lacking(name), *command) == (1, f"Error: {words} {SERVER.format(name)}\n")
+
+
+@pytest.mark.parametrize("name", SERVER_MODULES)
+def test_an_import_names_what_of_the_server_is_missing(lacking: Any, tmp_path: Path, name: str) -> None:
+    for place, word in {"python_server": "WSGIServer", "python_server.gunicorn.worker": "Anything"}.items():
+        status, log = run(tmp_path, lacking(name), "-c", f"from {place} import {word}")
+        what = "python_server.gunicorn" if "gunicorn" in place else f"{place}.{word}"
+        assert status == 1
+        assert log.splitlines()[-1] == f"ModuleNotFoundError: {what} {SERVER.format(name)}"
 
 
 @pytest.mark.parametrize(("extra", "names", "text", "options", "said"), NEEDED)
@@ -139,9 +166,18 @@ def test_files_are_watched_without_watchfiles(
     server.wait_for("listening on", 2)
 
 
-def test_the_standard_library_compresses_without_zlib_ng(lacking: Any, tmp_path: Path) -> None:
-    asked = "import wsframe.deflate as deflate; print(deflate.ZLIB_IMPLEMENTATION)"
-    assert run(tmp_path, lacking(GOES_ON["zlib-ng"]), "-c", asked) == (0, "zlib\n")
+@pytest.mark.parametrize(
+    ("names", "used"),
+    [
+        ("", "isal zlib_ng"),
+        ("isal", "zlib_ng zlib_ng"),
+        ("zlib_ng", "isal zlib"),
+        ("isal zlib_ng", "zlib zlib"),
+    ],
+)
+def test_what_is_installed_compresses(lacking: Any, tmp_path: Path, names: str, used: str) -> None:
+    asked = "from wsframe import deflate as d; print(d.DEFLATE_IMPLEMENTATION, d.INFLATE_IMPLEMENTATION)"
+    assert run(tmp_path, lacking(names), "-c", asked) == (0, f"{used}\n")
 
 
 @pytest.mark.parametrize(

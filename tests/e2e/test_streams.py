@@ -202,12 +202,15 @@ def test_a_client_whose_loss_nobody_noticed_comes_back_to_the_other_machine(pair
 def wait_kept(pair: Pair, wanderer: Wanderer, is_live: bool = False, offset: str | None = None) -> bytes:
     """The key under which the client is kept, once it is: as one that is lost, or connected; and had that."""
     key = f"{pair.channel}#wsframe#client#{wanderer.pid}".encode()
-    with redis.Redis.from_url(pair.broker.url) as connection:
-        while True:
+    with redis.Redis.from_url(pair.broker.url) as connection, connection.pubsub() as told:
+        connection.config_set("notify-keyspace-events", "K$")  # what is set is told under its key
+        told.subscribe(b"__keyspace@0__:" + key)
+        for _ in told.listen():
             kept: Any = connection.get(key)
             record = None if kept is None else verify(kept, wanderer.pid, SECRET.encode())
             if record is not None and record.is_live is is_live and offset in (None, record.last_offset):
                 return key
+    raise AssertionError("Redis says nothing more")
 
 
 def test_redis_restarts_meanwhile(pair: Pair) -> None:

@@ -224,7 +224,7 @@ EVERY = "accept getsockname setsockopt recv_into send register poll wake woken s
 SCENES = {
     "web": Scene(web, "modify sendmsg dup sendfile"),
     "websocket": Scene(websocket, "modify sendmsg outbox.send outbox.take"),
-    "deflate": Scene(partial(websocket, fields=DEFLATE), "compressobj compress decompressobj decompress"),
+    "deflate": Scene(partial(websocket, fields=DEFLATE), "compressor compress decompressor decompress"),
     "events": Scene(events, "outbox.send outbox.write"),
     "tls": Scene(
         secure,

@@ -10,11 +10,12 @@ import gc
 import importlib
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, TypeVar
 
 from wsframe import Close, Connection, Ping, Pong, ProtocolError, Role, State, deflate
+from wsframe._compressors import Libraries, installed
 
 try:
     import _testcapi
@@ -213,7 +214,7 @@ def connected(core: ModuleType, role: Role, **options: Any) -> Connection:
     class OnCore(Connection):
         decoder_type = core.Decoder
         outbox_type = core.Outbox
-        frame_encoder = staticmethod(core.encode_frame)
+        encoder_type = core.Encoder
 
     return OnCore(role, **options)
 
@@ -372,6 +373,14 @@ def failures(scenario: Scenario, core: ModuleType) -> int:
     return runs
 
 
+def with_each_library(scenario: str) -> Iterator[str]:
+    """A scenario that compresses, with each library that is installed as the preferred one."""
+    found = installed()
+    for first in range(len(found) if "compressed" in scenario else 1):
+        deflate._libraries = Libraries(found[first:])
+        yield f"{scenario} ({found[first].name})" if "compressed" in scenario else scenario
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cores", nargs="+", default=["_codec"])
@@ -385,9 +394,10 @@ def main() -> int:
     for name in options.cores:
         core = importlib.import_module(f"wsframe.{name}")
         for scenario in options.only:
-            print(f"{name}: {scenario}", flush=True)
-            runs += failures(SCENARIOS[scenario], core)
-            gc.collect()
+            for told in with_each_library(scenario):
+                print(f"{name}: {told}", flush=True)
+                runs += failures(SCENARIOS[scenario], core)
+                gc.collect()
     print(f"{runs} runs without memory")
     return 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 
 import wsframe
+from deflate_libraries import TOGETHER, only_installed
 from wsframe import deflate
+from wsframe._compressors import Libraries
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 # A build made with WSFRAME_PURE=1 has no compiled core; any other build must have one, and both are tested.
@@ -36,9 +38,16 @@ def connection_type(request: pytest.FixtureRequest) -> type[wsframe.Connection]:
     class OnCore(wsframe.Connection):
         decoder_type = core.Decoder
         outbox_type = core.Outbox
-        frame_encoder = staticmethod(core.encode_frame)
+        encoder_type = core.Encoder
 
     return OnCore
+
+
+@pytest.fixture(params=TOGETHER)
+def libraries(request: pytest.FixtureRequest) -> Iterator[Libraries]:
+    """permessage-deflate with each library that may be installed."""
+    with only_installed(request.param) as found:
+        yield found
 
 
 def plain(events: Iterable[Any]) -> list[list[Any]]:

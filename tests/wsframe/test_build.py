@@ -87,4 +87,4 @@ def test_no_flag_of_the_build_machine() -> None:
     text = (ROOT / "setup.py").read_text()
     for flag in ("-march", "-mtune", "-mavx", "/arch", "native"):
         assert flag not in text
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) <= 60

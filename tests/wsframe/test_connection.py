@@ -5,6 +5,8 @@ It must not open a socket: the pair hands bytes over.
 
 from __future__ import annotations
 
+import os
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +26,8 @@ from wsframe import (
     decode_header,
     deflate,
 )
-from wsframe.connection import MAX_WAITING_PONGS, MOVES
+from wsframe.connection import MAX_WAITING_PONGS
+from wsframe.types import MOVES
 
 MakeFrame = Callable[[int, bytes, bytes | None], bytes]
 Maker = type[Connection]
@@ -306,11 +309,12 @@ def test_a_closed_connection_lends_nothing(connection_type: Maker, make_frame: M
 
 @pytest.mark.parametrize(("role", "other"), ROLES)
 @pytest.mark.parametrize("forget", [True, False])
+@pytest.mark.usefixtures("libraries")
 def test_compression(connection_type: Maker, role: Role, other: Role, forget: bool) -> None:
     """R43: each message may be compressed or not."""
     agreement = deflate.Agreement(forget, forget, 15, 15, deflate.Options(threshold_bytes=100))
     ours, theirs = joined(connection_type, role, other, deflate=agreement)
-    long, short = "word " * 1000, "word"
+    long, short = "".join(random.Random(1).choices("abcdefgh", k=400)) * 10, "word"
     sizes = []
     for message, compress, wanted in (
         (long, None, True),
@@ -342,3 +346,17 @@ def test_the_table_of_moves_is_whole() -> None:
     assert set(MOVES.values()) == {State.CLOSING, State.CLOSED}
     assert {after for (before, _), after in MOVES.items() if before is State.CLOSED} == {State.CLOSED}
     assert {before for before, _ in MOVES} == set(State)
+
+
+def test_a_source_of_random_bytes_that_gives_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replaced by a program's own: the store of masks must not read beyond what came."""
+    codec = pytest.importorskip("wsframe._codec", reason="a WSFRAME_PURE=1 build has no compiled core")
+    monkeypatch.setattr(os, "urandom", lambda size: bytes(4))
+    encoder = codec.Encoder(Role.CLIENT)
+
+    def until_no_mask_is_in_store() -> None:
+        for _ in range(1025):
+            encoder.encode(b"")
+
+    with pytest.raises(OSError, match="another number of bytes"):
+        until_no_mask_is_in_store()

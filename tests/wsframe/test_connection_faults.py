@@ -6,6 +6,7 @@ It must not test a peer's faults: those are test_connection.py's and the table o
 from __future__ import annotations
 
 import array
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -137,14 +138,27 @@ def test_a_fault_in_a_lent_buffer_fails_the_connection(connection_type: Maker, m
     assert close == Close(1007, fault.message)
 
 
+def control_frames_by(maker: Maker, encode_control: Callable[..., bytes]) -> Maker:
+    """A connection whose encoder makes control frames by this function, which gets the real one first."""
+
+    class Encoder:
+        def __init__(self, role: Role, **options: Any) -> None:
+            real = maker.encoder_type(role, **options)
+            self.open = True
+            self.encode = real.encode
+            self.encode_control = lambda *arguments: encode_control(real.encode_control, *arguments)
+
+    class Made(maker):  # type: ignore[valid-type, misc]
+        encoder_type = Encoder
+
+    return Made
+
+
 def without_answers(maker: Maker, error: type[BaseException]) -> Maker:
-    def encoder(opcode: int, *_: object) -> bytes:
+    def refused(*_: object) -> bytes:
         raise error
 
-    class Silent(maker):  # type: ignore[valid-type, misc]
-        frame_encoder = staticmethod(encoder)
-
-    return Silent
+    return control_frames_by(maker, refused)
 
 
 @pytest.mark.parametrize(
@@ -182,14 +196,12 @@ def test_what_stops_the_program_once_leaves_a_close_frame(connection_type: Maker
     """As a signal's handler raises it: the answer that tells why can be made."""
     interrupts = [KeyboardInterrupt]
 
-    class Interrupted(connection_type):  # type: ignore[valid-type, misc]
-        @staticmethod
-        def frame_encoder(*arguments: Any) -> bytes:
-            if interrupts:
-                raise interrupts.pop()
-            return connection_type.frame_encoder(*arguments)
+    def interrupted(encode_control: Callable[..., bytes], *arguments: Any) -> bytes:
+        if interrupts:
+            raise interrupts.pop()
+        return encode_control(*arguments)
 
-    connection = Interrupted(Role.SERVER)
+    connection = control_frames_by(connection_type, interrupted)(Role.SERVER)
     with pytest.raises(KeyboardInterrupt):
         connection.obey([Ping(b"p")])
     ended_by_ourselves(connection, connection_type)
@@ -221,21 +233,30 @@ def test_only_bytes_are_sent_as_bytes(
         assert connection.data_to_send() == b""
 
 
-def test_a_message_that_failed_is_not_referred_to(connection_type: Maker) -> None:
+def test_a_message_that_failed_is_not_referred_to(
+    connection_type: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A compressed payload whose frame cannot be made never leaves: the next begins with an empty window."""
-    options = deflate.Options(server_no_context_takeover=False, threshold_bytes=1)
+    options = deflate.Options(client_no_context_takeover=False, threshold_bytes=1)
     agreed = deflate.Agreement(options=options)
     connection, peer = (
-        connection_type(Role.SERVER, deflate=agreed),
         connection_type(Role.CLIENT, deflate=agreed),
+        connection_type(Role.SERVER, deflate=agreed),
     )
     assert peer.receive_data(connection.encode("before")) == ["before"]
-    working, text = type(connection).frame_encoder, "a text that repeats, " * 20
-    without = without_answers(connection_type, MemoryError)
-    type(connection).frame_encoder = without.frame_encoder
-    with pytest.raises(MemoryError):
-        connection.encode(text)
-    type(connection).frame_encoder = staticmethod(working)
+    text = "a text that repeats, " * 20
+
+    def no_random_bytes(nbytes: int) -> bytes:
+        raise OSError("no random bytes")
+
+    def until_no_mask_is_in_store() -> None:
+        for _ in range(1025):
+            assert peer.receive_data(connection.encode(text)) == [text]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "urandom", no_random_bytes)
+        with pytest.raises(OSError, match="no random bytes"):
+            until_no_mask_is_in_store()
     assert peer.receive_data(connection.encode(text)) == [text]
 
 

@@ -10,16 +10,19 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from wsframe import MessageTooBig, ProtocolError, Role, deflate
+from wsframe._compressors import Libraries
 from wsframe.deflate import Agreement, MessageDeflate, Options, ParameterError
 
 MakeFrame = Callable[[int, bytes, bytes | None], bytes]
 MASK = b"\x01\x02\x03\x04"
 PLAIN = Options(server_no_context_takeover=False)
 MIB = 1 << 20
+pytestmark = pytest.mark.usefixtures("libraries")
 
 
 def params(text: str) -> list[tuple[str, str | None]]:
@@ -194,18 +197,11 @@ def test_empty_messages_in_a_row(forget: bool) -> None:
         assert theirs.inflate(wire, True, 10) == b""
 
 
-def test_a_zlib_that_adds_nothing_to_an_empty_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some flush a second time without a word; the form of section 7.2.3.6 is ours then."""
-
-    class Silent:
-        def compress(self, data: bytes) -> bytes:
-            return b""
-
-        def flush(self, mode: int) -> bytes:
-            return b""
-
-    monkeypatch.setattr(deflate.zlib, "compressobj", lambda *_: Silent())
-    assert MessageDeflate(Agreement(), Role.SERVER).deflate(b"") == b"\x00"
+def test_nothing_stands_between_empty_messages_and_others() -> None:
+    ours = MessageDeflate(Agreement(), Role.SERVER)
+    theirs = MessageDeflate(Agreement(), Role.CLIENT)
+    for message in (b"", b"first " * 9, b"", b"", b"first " * 9, b""):
+        assert theirs.inflate(ours.deflate(message), True, 100) == message
     assert deflate.compress(b"") == b"\x00"
 
 
@@ -256,17 +252,24 @@ def test_the_threshold_is_the_smallest_size_compressed(threshold: int) -> None:
     assert [ours.wanted(threshold + more) for more in (-1, 0, 1)] == [False, True, True]
 
 
-def test_memory_that_runs_out_is_not_the_peers_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_that_runs_out_is_not_the_peers_fault(
+    libraries: Libraries, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """zlib tells it with the same exception as corrupt data."""
 
     class Poor:
+        def __init__(self, words: str) -> None:
+            self.words = words
+
         def decompress(self, *_: object) -> bytes:
-            raise deflate.zlib.error("Error -4 while decompressing data")
+            raise libraries.error(self.words)
 
     theirs = MessageDeflate(Agreement(), Role.SERVER)
-    monkeypatch.setattr(deflate.zlib, "decompressobj", lambda bits: Poor())
+    monkeypatch.setattr(theirs, "_inflater", Poor("Error -4 while decompressing data"))
     with pytest.raises(MemoryError):
         theirs.inflate(b"x", True, 10)
+    monkeypatch.setattr(theirs, "_inflater", Poor("Error -3 while decompressing data"))
+    assert theirs.inflate(b"x", True, 10) is None
 
 
 def test_what_did_not_leave_is_not_referred_to() -> None:
@@ -299,6 +302,34 @@ def test_inflation_in_pieces(cut: int) -> None:
                     break
         assert out == message
         theirs = MessageDeflate(Agreement(), Role.SERVER)
+
+
+@pytest.mark.parametrize("size", [deflate.FEED_BYTES, 10 * deflate.FEED_BYTES])
+@pytest.mark.parametrize("room", [100, MIB])
+def test_zlib_gets_little_at_a_time(size: int, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It copies what it leaves of it, so a message in one piece would cost its size for each 100 bytes."""
+    fed = []
+
+    class Counting:
+        def __init__(self, real: Any) -> None:
+            self._real = real
+
+        def decompress(self, data: bytes, max_length: int) -> Any:
+            fed.append(len(data))
+            return self._real.decompress(data, max_length)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+    theirs = MessageDeflate(Agreement(), Role.SERVER)
+    monkeypatch.setattr(theirs, "_inflater", Counting(zlib.decompressobj(-15)))
+    message = random.Random(size).randbytes(size)
+    chunk: bytes | None = raw(message)[:-4]
+    out = b""
+    while len(piece := theirs.inflate(chunk, True, room) or b"") == room:
+        out, chunk = out + piece, None
+    assert out + piece == message
+    assert max(fed) <= deflate.FEED_BYTES + len(deflate.TAIL)
 
 
 def test_blocks_with_bfinal(core: ModuleType, make_frame: MakeFrame) -> None:
@@ -376,7 +407,3 @@ def test_incompressible_messages_of_the_limit_pass(core: ModuleType, make_frame:
     assert len(wire) > MIB
     decoder = core.Decoder(Role.SERVER, inflate=MessageDeflate(Agreement(), Role.SERVER).inflate)
     assert decoder.receive(make_frame(0xC2, wire, MASK)) == [message]
-
-
-def test_which_zlib_runs_can_be_asked() -> None:
-    assert deflate.ZLIB_IMPLEMENTATION in ("zlib", "zlib_ng")

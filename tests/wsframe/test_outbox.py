@@ -29,9 +29,11 @@ MESSAGES: list[MessageRow] = [
 WIDE = 1 << 20
 
 
-def opened(core: ModuleType, max_bytes: int = WIDE, encodes: bool = True) -> tuple[Any, list[str]]:
+def opened(
+    core: ModuleType, max_bytes: int = WIDE, encodes: bool = True, joins: Any = None
+) -> tuple[Any, list[str]]:
     """An outbox and the list in which it tells that it woke somebody."""
-    outbox, woken = core.Outbox(encodes), []
+    outbox, woken = core.Outbox(encodes, joins), []
     outbox.open(max_bytes, woken.append, "me")
     return outbox, woken
 
@@ -199,16 +201,14 @@ def test_an_empty_one_owns_nothing(core: ModuleType) -> None:
         outbox.take()
         outbox.write(frames)
     del outbox
-    other, _ = opened(core)  # the two pieces that were joined last are remembered, until two others are
-    other.write(b"\x81\x01a")
-    other.write(b"\x81\x01b")
     assert sys.getrefcount(frames) == before
 
 
 def test_what_is_shared_stays_shared(core: ModuleType) -> None:
     """The same broadcasts are one object in every outbox that got nothing else; nobody sees another's."""
     pieces = [b"\x82\x7e\x02\x00" + bytes([65 + index]) * 512 for index in range(12)]
-    many = [opened(core)[0] for _ in range(4)]
+    joins = core.JoinCache()
+    many = [opened(core, joins=joins)[0] for _ in range(4)]
     for index, piece in enumerate(pieces):
         for outbox in many:
             assert outbox.write(piece)
@@ -217,7 +217,7 @@ def test_what_is_shared_stays_shared(core: ModuleType) -> None:
     first, second, third, fourth = (outbox.take() for outbox in many)
     assert first == third == fourth == b"".join(pieces)
     assert second == b"".join(pieces[:6]) + b"\x81\x04mine" + b"".join(pieces[6:])
-    few = [opened(core)[0] for _ in range(3)]
+    few = [opened(core, joins=joins)[0] for _ in range(3)]
     for piece in pieces[:4]:
         for outbox in few:
             outbox.write(piece)
@@ -225,6 +225,28 @@ def test_what_is_shared_stays_shared(core: ModuleType) -> None:
     assert taken == [b"".join(pieces[:4])] * 3
     if core.__name__.endswith("_codec"):
         assert taken[0] is taken[1] is taken[2]
+
+
+def test_who_shares_nothing_joins_for_itself(core: ModuleType) -> None:
+    for joins in (None, core.JoinCache()):
+        outbox, _ = opened(core, joins=joins)
+        for piece in (b"\x81\x01a", b"\x81\x01b", b"\x81\x01c"):
+            assert outbox.write(piece)
+        assert outbox.take() == b"\x81\x01a\x81\x01b\x81\x01c"
+    with pytest.raises(TypeError):
+        core.Outbox(True, "no cache")
+
+
+def test_what_was_joined_last_goes_with_the_cache(core: ModuleType) -> None:
+    joins, frames = core.JoinCache(), bytearray(b"\x82\x01").join([b"x" * 10] * 2)
+    pieces = [bytes(frames), bytes(frames)]
+    before = [sys.getrefcount(piece) for piece in pieces]
+    outbox, _ = opened(core, joins=joins)
+    for piece in pieces:
+        outbox.write(piece)
+    outbox.take()
+    del joins, outbox, piece
+    assert [sys.getrefcount(piece) for piece in pieces] == before
 
 
 def test_it_lets_go_of_whom_it_would_wake(core: ModuleType) -> None:

@@ -11,20 +11,23 @@ from contextlib import AbstractContextManager, ExitStack
 from contextvars import copy_context
 from functools import partial
 from types import CoroutineType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from python_server.api.flask_socketio.context import ClientState, FlaskContext
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.handler_registry import REASONS, Turn, arity_of, method_arity
 from python_server.api.keywords import Function
 from python_server.api.options import takes
-from python_server.net.tasks import AsyncRunner, is_async, name_of
-from python_server.net.threads import fail
+from python_server.net.tasks import is_async, name_of
+from python_server.net.threads import Lock, fail
 from python_server.observe import log
 from python_server.socketio.client import ConnectionRefused, Handler, Socket
 from python_server.socketio.handler_runner import Waiting
 from python_server.socketio.handlers import ANY, RESERVED
 from python_server.socketio.values import JSONValue
+
+if TYPE_CHECKING:
+    from python_server.net.coroutines import AsyncRunner
 
 CALLED_ONCE: Final = (
     "connect handler %s raised TypeError when it was given the client's auth; Flask-SocketIO would call it "
@@ -43,12 +46,23 @@ class EventRunner:
 
     def __init__(self, state_of: Callable[[Socket], ClientState]) -> None:
         self._state_of = state_of
-        self._asyncio = AsyncRunner()
+        self._lock = Lock()
+        self._runner: AsyncRunner | None = None
         # Coroutines keep the thread that called them: tests wait for their results.
         self.blocking = False
         self.error_handlers: dict[str, Function] = {}
         self.default_error_handler: Function | None = None
         self.before_event: Function | None = None
+
+    @property
+    def _coroutines(self) -> AsyncRunner:
+        """Any thread; made with the first coroutine."""
+        with self._lock:
+            if self._runner is None:
+                from python_server.net.coroutines import AsyncRunner
+
+                self._runner = AsyncRunner()
+            return self._runner
 
     # At registration
 
@@ -165,7 +179,7 @@ class EventRunner:
                 log.warn(CALLED_ONCE % name_of(getattr(function, "func", function)))
             raise
         if type(result) is CoroutineType and not waits:
-            return self._asyncio.run(result)
+            return self._coroutines.run(result)
         return result
 
     def _start(
@@ -196,8 +210,8 @@ class EventRunner:
         if type(result) is not CoroutineType:
             return close(lambda: result)
         if self.blocking:
-            return close(partial(self._asyncio.run, result))
-        start = self._asyncio.start
+            return close(partial(self._coroutines.run, result))
+        start = self._coroutines.start
         return Waiting(lambda resume: start(result, variables, lambda end: resume(partial(close, end))))
 
     def _conclude(
@@ -224,7 +238,7 @@ class EventRunner:
         with entered:
             result = function(*arguments)
             if type(result) is CoroutineType:
-                self._asyncio.run(result)
+                self._coroutines.run(result)
 
     def _failed(self, namespace: str, error: Exception) -> object:
         """In the context of the event that failed: the error handler's result is the ack."""

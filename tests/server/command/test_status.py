@@ -237,5 +237,5 @@ def test_without_rich_top_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     done = CliRunner().invoke(main, ["top"], prog_name="wsframe")
     assert done.exit_code == 1
     assert done.output == (
-        "Error: `wsframe top` draws with rich: pip install 'wsframe[top]' [missing-package]\n"
+        'Error: `wsframe top` draws with rich: pip install "wsframe[top]" [missing-package]\n'
     )

@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
+from python_server.net.coroutines import AsyncRunner
 from python_server.net.listener import Listener
 from python_server.net.loop import Loop
 from python_server.net.poller import SelectorPoller
 from python_server.net.pool import Lending, Pool
 from python_server.net.sockets import Socket
 from python_server.net.system import REAL
-from python_server.net.tasks import AsyncRunner
 from python_server.net.threads import Door, blocking, fail
 
 pytestmark = [

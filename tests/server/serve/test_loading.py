@@ -129,7 +129,7 @@ def test_an_application_without_flask_hears_of_the_extra(
     monkeypatch.setitem(sys.modules, "flask", None)  # not installed
     with pytest.raises(ApplicationError) as raised:
         load_application("bare:app", app_dir)
-    assert str(raised.value).count("pip install 'wsframe[flask]'") == 1
+    assert str(raised.value).count('pip install "wsframe[flask]"') == 1
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,7 @@ def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(builtins, "__import__", lacks)
     monkeypatch.delitem(sys.modules, "python_server.monitoring.exposition", raising=False)
-    with pytest.raises(BindError, match=r"pip install 'wsframe\[metrics\]'"):
+    with pytest.raises(BindError, match=r'pip install "wsframe\[metrics\]"'):
         check_metrics(Settings(metrics="127.0.0.1:1"))
 
 

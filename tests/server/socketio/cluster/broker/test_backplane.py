@@ -37,7 +37,7 @@ from python_server.socketio.cluster.port import (
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import EVENT, Codec, TextCodec
 
-pytest.importorskip("redis", reason="redis is not installed: pip install 'wsframe[redis]'")
+pytest.importorskip("redis", reason='redis is not installed: pip install "wsframe[redis]"')
 
 
 class Inner(NoBackplane):

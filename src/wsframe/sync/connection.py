@@ -1,0 +1,211 @@
+"""What a program calls on an open WebSocket of a client: receive, send, ping, close.
+
+It must not know URIs, or how bytes are moved and waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+
+from ..connection import Buffer, Connection
+from ..types import Close, CloseCode, State
+from .driver import ClientLimits, PingWaiter, Seconds, SocketDriver, later
+from .exceptions import (
+    OK_CODES,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    HandshakeResponse,
+)
+
+
+class ClientConnection:
+    """What `connect` returns; iterate over it to receive messages until it is closed.
+
+        def echo(websocket: ClientConnection) -> None:
+            for message in websocket:
+                websocket.send(message)
+
+    It has no thread of its own: pings of the server are answered, and our own sent, while a method runs. Two
+    threads may use it at the same time, for example one that receives and one that sends.
+
+    Attributes:
+        socket: to register in a selector; then `recv(timeout=0)`. response: the server's answer.
+        subprotocol: the agreed one, or None.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        connection: Connection,
+        limits: ClientLimits,
+        response: HandshakeResponse,
+        rest: bytes,
+        subprotocol: str | None,
+    ) -> None:
+        """`rest` came behind the head of `response`."""
+        self.socket = sock
+        self.response = response
+        self.subprotocol = subprotocol
+        self._connection = connection
+        self._driver = SocketDriver(sock, connection, limits)
+        self._changed = self._driver.changed
+        self._close_timeout = limits.close_timeout
+        self._close_at: Seconds = None
+        with self._changed:
+            self._driver.take(connection.receive_data(rest))
+
+    def recv(self, timeout: Seconds = None, decode: bool | None = None) -> str | bytes:
+        """Return the next message; str for text, bytes for binary.
+
+            message = websocket.recv(timeout=5)
+
+        Args:
+            timeout: in seconds; 0 takes only what has come already, None waits as long as it takes.
+            decode: True makes str of binary messages too, False bytes of text.
+
+        Raises TimeoutError; ConnectionClosedOK, ConnectionClosedError: no message will come any more.
+        """
+        driver = self._driver
+        with self._changed:
+            try:
+                driver.until(lambda: bool(driver.messages) or driver.is_over(), later(timeout))
+            except TimeoutError:
+                raise TimeoutError(f"no message came within {timeout} seconds") from None
+            if not driver.messages:
+                raise self._closed()
+            message = driver.messages.popleft()
+            self._changed.notify_all()  # there is room
+        if decode and isinstance(message, bytes):
+            return message.decode()
+        return message.encode() if decode is False and isinstance(message, str) else message
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        """Messages until a normal close. Raises ConnectionClosedError after another."""
+        with suppress(ConnectionClosedOK):
+            while True:
+                yield self.recv()
+
+    def send(self, message: str | Buffer, *, text: bool | None = None, timeout: Seconds = None) -> None:
+        """Send a message, and wait until the system has taken all of it; receive what comes meanwhile.
+
+            websocket.send("hello")
+
+        Args:
+            message: str is sent as text, bytes-like as binary. text: True or False decides this otherwise.
+            timeout: in seconds; None waits as long as it takes.
+
+        Raises TimeoutError: the server does not read; since a part may have left, the connection ends.
+        ConnectionClosedOK, ConnectionClosedError. TypeError: not a message. UnicodeError: not UTF-8.
+        """
+        with self._changed:
+            self._check_open()
+            if text is not None and isinstance(message, str) is not text:
+                message = message.encode() if isinstance(message, str) else bytes(message).decode()
+            if isinstance(message, str):
+                self._connection.send_text(message)
+            else:
+                self._connection.send_binary(message)
+            self._drain(timeout)
+
+    def ping(self, data: str | Buffer | None = None, *, timeout: Seconds = None) -> PingWaiter:
+        """Send a ping.
+
+            milliseconds = websocket.latency * 1000 if websocket.ping().wait(5) else None
+
+        Args:
+            data: at most 125 bytes; None: eight random ones. timeout: in seconds, to send it.
+
+        Returns: what waits for the pong by `wait(timeout)`; a later ping's pong answers this one too.
+        Raises as `send`. ValueError: too long. TypeError. ConcurrencyError: the same `data` are on their way.
+        """
+        with self._changed:
+            self._check_open()
+            data = os.urandom(8) if data is None else data
+            payload = data.encode() if isinstance(data, str) else bytes(memoryview(data))
+            waiter = self._driver.queue_ping(payload)
+            self._drain(timeout)
+        return waiter
+
+    def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
+        """Close the WebSocket: say so, wait for the answer and the server's end of TCP, for `close_timeout`.
+
+            websocket.close(1001, "good night")
+
+        Messages that came before can still be received. On a closed connection nothing happens.
+
+        Args:
+            code: a code that RFC 6455 section 7.4 allows. reason: at most 123 bytes of UTF-8.
+
+        Raises ValueError: the code or the reason may not be sent.
+        """
+        with self._changed:
+            if self.state is State.OPEN:
+                self._connection.close(code, reason)
+                self._driver.sent = Close(int(code), reason)
+            self._finish()
+
+    def __enter__(self) -> ClientConnection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None
+    ) -> None:
+        self.close(CloseCode.NORMAL_CLOSURE if kind is None else CloseCode.INTERNAL_ERROR)
+
+    @property
+    def latency(self) -> float:
+        """Seconds that the latest ping took; 0 before."""
+        return self._driver.latency
+
+    @property
+    def state(self) -> State:
+        """OPEN, CLOSING or CLOSED."""
+        return self._connection.state
+
+    @property
+    def close_code(self) -> int | None:
+        """As of `wsframe.Connection`; None while it is open."""
+        return self._connection.close_code
+
+    @property
+    def close_reason(self) -> str | None:
+        """As of `wsframe.Connection`; None while it is open."""
+        return None if self._connection.close_code is None else self._connection.close_reason
+
+    # --- all below is called with the lock ---
+
+    def _check_open(self) -> None:
+        """Also receive what has come: a server that has closed is noticed, one that asks is answered."""
+        self._driver.move()
+        if self._driver.ended or self.state is not State.OPEN:
+            raise self._closed()
+
+    def _drain(self, timeout: Seconds) -> None:
+        self._driver.drain(timeout)
+        if self._driver.ended:
+            raise self._closed()
+
+    def _finish(self) -> None:
+        """Our last frame leaves, the server's comes, the server ends TCP (RFC 6455 section 7.1.1)."""
+        driver = self._driver
+        if self._close_at is None:
+            self._close_at = later(self._close_timeout)
+        try:
+            driver.until(lambda: driver.ended, self._close_at)
+        except TimeoutError:
+            driver.end(TimeoutError("the closing handshake took too long"))
+
+    def _closed(self) -> ConnectionClosed:
+        """What to raise, once the connection has ended."""
+        self._finish()
+        driver = self._driver
+        codes = {None if close is None else close.code for close in (driver.rcvd, driver.sent)}
+        kind = ConnectionClosedOK if codes <= OK_CODES else ConnectionClosedError
+        error = kind(driver.rcvd, driver.sent, driver.rcvd_then_sent)
+        error.__cause__ = driver.error
+        return error
