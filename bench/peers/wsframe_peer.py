@@ -12,7 +12,7 @@ import wsframe
 from peers.ends import Handler, Reads, Sink
 
 ROLES = {"server": wsframe.Role.SERVER, "client": wsframe.Role.CLIENT}
-# Above it a server's message is not copied beside its header, as picows and aiohttp do not copy it.
+# From here on a server's binary message is not copied beside its header; picows and aiohttp do not copy it.
 WHOLE_BYTES = 16_384
 
 
@@ -31,7 +31,7 @@ def receive(role: str, reads: Reads, kind: str, handle: Handler) -> Callable[[],
 def send(role: str, messages: Sequence[str | bytes], kind: str, sink: Sink) -> Callable[[], None]:
     if role == "client":
         return send_masked(messages, sink)
-    if min(map(len, messages)) >= WHOLE_BYTES:
+    if kind == "binary" and min(map(len, messages)) >= WHOLE_BYTES:
         return send_pieces(messages, sink)
 
     def run() -> None:
@@ -46,11 +46,7 @@ def send_pieces(messages: Sequence[str | bytes], sink: Sink) -> Callable[[], Non
     def run() -> None:
         writelines, encode_header = sink.writelines, wsframe.encode_header
         for message in messages:
-            if isinstance(message, str):
-                payload = message.encode()
-                writelines((encode_header(1, len(payload)), payload))
-            else:
-                writelines((encode_header(2, len(message)), message))
+            writelines((encode_header(2, len(message)), message))
 
     return run
 
