@@ -207,7 +207,8 @@ SHARED_CALLS = st.one_of(
 def test_outboxes_that_share_agree(calls: list[tuple[Any, ...]]) -> None:
     told: list[list[Any]] = []
     for core in (codec, _pure):
-        outboxes = [core.Outbox() for _ in range(3)]
+        joins = core.JoinCache()
+        outboxes = [core.Outbox(True, joins) for _ in range(3)]
         for outbox in outboxes:
             outbox.open(20_000, id, None)
         said = [getattr(outboxes[which], name)(*arguments) for which, name, *arguments in calls]
