@@ -141,7 +141,7 @@ def check_control(place: Path, tests: Sequence[str]) -> None:
 
 def try_fault(place: Path, fault: Fault, tests: Sequence[str]) -> str:
     """What finds it; "" if nothing does. The place is as it was afterwards."""
-    source = (ROOT / fault.file).read_text("utf-8")
+    source = (place / fault.file).read_text("utf-8")
     compiled = Path(fault.file).suffix in COMPILED
     extensions = [(path, path.read_bytes()) for path in (place / "src/wsframe").glob("*.so")]
     (place / fault.file).write_text(fault.planted(source), "utf-8")
