@@ -29,11 +29,11 @@ if [ ! -e "$debian$venv/tools" ]; then
     # shellcheck disable=SC2086 # one word for each package
     install_there "$debian" $tools
     chroot "$debian" sh -ec "rm -rf $venv; $python -m venv $venv
-        $venv/bin/pip install 'cython>=3.1,<4' 'setuptools>=77' pytest pytest-benchmark hypothesis"
+        $venv/bin/pip install --prefer-binary 'cython>=3.1,<4' 'setuptools>=77' pytest pytest-benchmark hypothesis"
     touch "$debian$venv/tools"
 fi
-copy_sources "$here" "$debian"
-chroot "$debian" env -C /src HOME=/root LANG=C.UTF-8 WSFRAME_PURE=$pure sh -ec "
+copy_sources "$here" "$debian/tmp" # of this run alone
+chroot "$debian" env -C /tmp/src HOME=/root LANG=C.UTF-8 WSFRAME_PURE=$pure sh -ec "
     $venv/bin/pip install --quiet --no-deps --no-build-isolation --force-reinstall .
     $venv/bin/python -c 'import platform, sys, wsframe; print(
         platform.machine(), sys.byteorder, sys.maxsize, sys.version, wsframe.IMPLEMENTATION, wsframe.MASK_IMPLEMENTATION)'

@@ -18,7 +18,10 @@ unpack_debian() {
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
     [ -n "$mirror" ] || { echo "/etc/apt names no Debian mirror" >&2; exit 1; }
     rm -rf "$1"
-    debootstrap --variant=minbase ${3:+--arch="$3"} --include=ca-certificates "${2-sid}" "$1" "$mirror"
+    # Certificates take minutes to set up under qemu, and `open_debian` brings the machine's.
+    include=--include=ca-certificates
+    [ -z "${3-}" ] || include=--arch=$3
+    debootstrap --variant=minbase "$include" "${2-sid}" "$1" "$mirror"
     touch "$1/unpacked"
 }
 
@@ -45,7 +48,7 @@ emulate() {
 # open_debian FOLDER: gives it the network, the devices and an empty /tmp.
 open_debian() {
     for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt /root/.npmrc; do
-        [ ! -e "$file" ] || cp -L "$file" "$1$file"
+        [ ! -e "$file" ] || { mkdir -p "$1${file%/*}" && cp -L "$file" "$1$file"; }
     done
     apt-config dump | grep '^Acquire::' >"$1/etc/apt/apt.conf.d/90-of-the-machine" # its proxy, its clock's tolerance
     mount --bind /proc "$1/proc"

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from counted_memory import counts_memory
+
 MessageRow = tuple[str | bytes, bytes]
 # Each with the frame that section 5.2 makes of it.
 MESSAGES: list[MessageRow] = [
@@ -189,6 +191,7 @@ def test_one_piece_is_not_copied_and_never_changed(core: ModuleType) -> None:
     assert frames == b"\x81\x05share"
 
 
+@counts_memory
 def test_an_empty_one_owns_nothing(core: ModuleType) -> None:
     outbox, _ = opened(core)
     frames = b"\x81\x05share"
@@ -227,6 +230,7 @@ def test_what_is_shared_stays_shared(core: ModuleType) -> None:
         assert taken[0] is taken[1] is taken[2]
 
 
+@counts_memory
 def test_it_lets_go_of_whom_it_would_wake(core: ModuleType) -> None:
     outbox, whom = core.Outbox(), []
     before = sys.getrefcount(whom)
