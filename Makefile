@@ -17,6 +17,7 @@ MODES ?=
 MODULES ?=
 FOLDERS ?=
 PLACES ?=
+FAULTS ?=
 SEED ?= 1
 SEEDS ?= 1-200
 MACHINES ?= 1000
@@ -33,7 +34,7 @@ BENCH ?=
 RECORDS ?=
 
 .PHONY: FORCE help serve test test-all test-python test-32-bit test-qemu test-pypy lint bandit audit constraints rows docs picture client optional-tools
-.PHONY: fuzz simulate large faults soak delivery delivery-machines delivery-compare strict sanitize valgrind coverage coverage-mirror mutation
+.PHONY: fuzz simulate large faults soak delivery delivery-machines delivery-compare strict sanitize valgrind coverage coverage-mirror mutation planted-faults
 .PHONY: wheel release-check bare bench bench-pages bench-profiles clean
 
 help:
@@ -67,6 +68,7 @@ help:
 	@echo "make coverage   how much of the code the tests run, an hour (FOLDERS='http1 wsframe': a part, by its own tests)"
 	@echo "make coverage-mirror   how much of each module of the server its own test file covers (MODULES=... for a few)"
 	@echo "make mutation   change http1 and the packets in small ways, which their tests must notice (PLACES=packet: a part)"
+	@echo "make planted-faults   plant known faults in the codec, one at a time: its tests must find each (FAULTS='NAME ...')"
 	@echo "make bandit  look for unsafe calls in the server and the codec"
 	@echo "make audit   that, and known vulnerabilities of the packages in tests/constraints.txt (AUDIT='-s osv': not by PyPI)"
 	@echo "make constraints   resolve tests/constraints.txt anew, which CI installs by"
@@ -171,6 +173,9 @@ coverage-mirror: $(VENV)/test-installed
 mutation: $(VENV)/test-installed
 	$(PIP) install --group mutation
 	$(BIN)/python tests/common/mutation.py $(PLACES)
+
+planted-faults: $(VENV)/test-installed
+	$(BIN)/python tests/planted_faults/planted_faults.py $(FAULTS)
 
 # -n: a name of ours that a signature shows must be on a page.
 docs: $(VENV)/installed

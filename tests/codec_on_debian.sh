@@ -4,7 +4,8 @@
 #
 # WHERE is a processor that Debian names (i386, armhf, arm64, s390x, riscv64, ...), which qemu-user-static emulates if this
 # machine's has other instructions; or a Python of Debian's sid (python3.15), or pypy3, where the codec is the one in plain
-# Python. It needs root, Debian and debootstrap. The Debian is unpacked once, into build/WHERE or build/sid, and kept.
+# Python. It needs root, Debian and debootstrap, for an emulated processor its cross compiler as well (gcc-s390x-linux-gnu
+# libc6-dev-s390x-cross). The Debian is unpacked once, into build/WHERE or build/sid, and kept.
 set -eu
 where=${1:?a processor or a Python, such as i386, arm64, s390x, python3.15, pypy3}
 tests=${2:-tests/wsframe}
@@ -12,7 +13,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 . "$here/tests/debian.sh"
 
 in_own_mounts "$0" "$@"
-suite=bookworm python=python3 pure=0 tools="python3-venv python3-dev gcc libc6-dev"
+suite=bookworm python=python3 pure=0 compiler= qemu= tools="python3-venv python3-dev gcc libc6-dev"
 case $where in
 pypy3) suite=sid python=pypy3 pure=1 tools="pypy3 pypy3-venv" ;;
 python*) suite=sid python=$where tools="$where $where-venv $where-dev gcc libc6-dev" ;;
@@ -25,15 +26,19 @@ else
 fi
 unpack_debian "$debian" "$suite" $processor
 open_debian "$debian"
+if [ "${qemu-}" ]; then
+    cross_compiler "$debian" "$processor"
+    tools="python3-venv libpython3-dev"
+fi
 if [ ! -e "$debian$venv/tools" ]; then
     # shellcheck disable=SC2086 # one word for each package
     install_there "$debian" $tools
     chroot "$debian" sh -ec "rm -rf $venv; $python -m venv $venv
-        $venv/bin/pip install 'cython>=3.1,<4' 'setuptools>=77' pytest pytest-benchmark hypothesis"
+        $venv/bin/pip install --prefer-binary 'cython>=3.1,<4' 'setuptools>=77' pytest pytest-benchmark hypothesis"
     touch "$debian$venv/tools"
 fi
-copy_sources "$here" "$debian"
-chroot "$debian" env -C /src HOME=/root LANG=C.UTF-8 WSFRAME_PURE=$pure sh -ec "
+copy_sources "$here" "$debian/tmp" # of this run alone
+chroot "$debian" env -C /tmp/src HOME=/root LANG=C.UTF-8 WSFRAME_PURE=$pure ${compiler:+CC="$compiler"} sh -ec "
     $venv/bin/pip install --quiet --no-deps --no-build-isolation --force-reinstall .
     $venv/bin/python -c 'import platform, sys, wsframe; print(
         platform.machine(), sys.byteorder, sys.maxsize, sys.version, wsframe.IMPLEMENTATION, wsframe.MASK_IMPLEMENTATION)'

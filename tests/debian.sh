@@ -18,7 +18,10 @@ unpack_debian() {
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
     [ -n "$mirror" ] || { echo "/etc/apt names no Debian mirror" >&2; exit 1; }
     rm -rf "$1"
-    debootstrap --variant=minbase ${3:+--arch="$3"} --include=ca-certificates "${2-sid}" "$1" "$mirror"
+    # Certificates take minutes to set up under qemu, and `open_debian` brings the machine's.
+    include=--include=ca-certificates
+    [ -z "${3-}" ] || include=--arch=$3
+    debootstrap --variant=minbase "$include" "${2-sid}" "$1" "$mirror"
     touch "$1/unpacked"
 }
 
@@ -42,10 +45,28 @@ emulate() {
     trap 'echo -1 >"$formats/$qemu"' EXIT
 }
 
+# cross_compiler FOLDER PROCESSOR: a compiler of this machine's kind that is seen there as $compiler: under qemu it takes minutes.
+cross_compiler() {
+    triplet=$(dpkg-architecture -a"$2" -qDEB_HOST_MULTIARCH)
+    own=$(dpkg-architecture -qDEB_BUILD_MULTIARCH)
+    loader=$(readelf -l /bin/sh | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
+    compiler=/host/usr/bin/$triplet-gcc
+    [ -e "/usr/bin/$triplet-gcc" ] && [ -d "/usr/$triplet" ] || {
+        echo "Left out: no compiler for $2 (apt-get install gcc-$triplet libc6-dev-$2-cross)" >&2
+        exit 1
+    }
+    mkdir -p "$1/host/usr" "$1/usr/$triplet" "$1/usr/lib/$own" "$1${loader%/*}"
+    [ -e "$1$loader" ] || touch "$1$loader"
+    mount --bind /usr "$1/host/usr"
+    mount --bind "/usr/$triplet" "$1/usr/$triplet" # the scripts of its linker name this path
+    mount --bind "/usr/lib/$own" "$1/usr/lib/$own"
+    mount --bind "$(readlink -f "$loader")" "$1$loader"
+}
+
 # open_debian FOLDER: gives it the network, the devices and an empty /tmp.
 open_debian() {
     for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt /root/.npmrc; do
-        [ ! -e "$file" ] || cp -L "$file" "$1$file"
+        [ ! -e "$file" ] || { mkdir -p "$1${file%/*}" && cp -L "$file" "$1$file"; }
     done
     apt-config dump | grep '^Acquire::' >"$1/etc/apt/apt.conf.d/90-of-the-machine" # its proxy, its clock's tolerance
     mount --bind /proc "$1/proc"

@@ -69,7 +69,7 @@ HOUSE = """
                flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
-9  command     option welcome running emit operate status top flask_run explain log_options
+9  command     option welcome running emit connect operate status top flask_run explain log_options
                cluster_options options sources cli
 10  gunicorn    generation arbiter requests settings worker
 10  __main__

@@ -17,6 +17,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from python_server.command.connect import connect_command
 from python_server.command.emit import emit_command
 from python_server.command.explain import explain_command
 from python_server.command.operate import dump_command, reload_command, stop_command
@@ -379,6 +380,7 @@ class Commands(click.Group):
     commands=[
         serve_command,
         emit_command,
+        connect_command,
         explain_command,
         status_command,
         top_command,

@@ -694,21 +694,30 @@ def decode_header(data, Py_ssize_t offset=0):
 
 # --- UTF-8 as it arrives (section 8.1) ------------------------------------------------------------
 
-cdef object _text(const uint8_t *p, Py_ssize_t n):
-    """The str of bytes that are known to be UTF-8."""
+cdef Py_ssize_t _wide_chars(const uint8_t *p, Py_ssize_t n) noexcept nogil:
+    """The number of characters, where vectors can widen them: all of sixteen bits, and some of more than eight.
+
+    0 for other text, which the interpreter decodes.
+    """
     cdef uint8_t top
     cdef Py_ssize_t chars
-    if n >= DECODED_FROM and wsf_has_avx2():
-        chars = wsf_utf8_count(p, n, &top)
-        if top < 0x80:
-            text = PyUnicode_New(n, 127)
-            memcpy(PyUnicode_DATA(text), p, n)
-            return text
-        # Up to 0xC3 characters have eight bits, from 0xF0 on more than sixteen: the interpreter makes these.
-        if 0xC4 <= top < 0xF0:
-            text = PyUnicode_New(chars, 0xFFFF)
-            wsf_utf8_widen(p, n, <uint16_t *>PyUnicode_DATA(text), chars)
-            return text
+    if n < DECODED_FROM or not wsf_has_avx2():
+        return 0
+    chars = wsf_utf8_count(p, n, &top)
+    return chars if 0xC4 <= top < 0xF0 else 0
+
+
+cdef object _wide_text(const uint8_t *p, Py_ssize_t n, Py_ssize_t chars):
+    text = PyUnicode_New(chars, 0xFFFF)
+    wsf_utf8_widen(p, n, <uint16_t *>PyUnicode_DATA(text), chars)
+    return text
+
+
+cdef object _text(const uint8_t *p, Py_ssize_t n):
+    """The str of bytes that are known to be UTF-8."""
+    cdef Py_ssize_t chars = _wide_chars(p, n)
+    if chars:
+        return _wide_text(p, n, chars)
     return PyUnicode_DecodeUTF8(<const char *>p, n, NULL)
 
 
@@ -1203,11 +1212,12 @@ cdef class Decoder:
     cdef int text_decoded(self, const uint8_t *p, Py_ssize_t n, list events) except -1:
         cdef PyObject *text = NULL
         cdef Utf8 state
-        if n >= DECODED_FROM and wsf_has_avx2():
+        cdef Py_ssize_t chars = _wide_chars(p, n)
+        if chars:
             state.missing = 0
             if not wsf_utf8_ok(&state, p, n) or state.missing:
                 return self.fail(Fault.TEXT_NOT_UTF8, events)
-            return PyList_Append(events, _text(p, n))
+            return PyList_Append(events, _wide_text(p, n, chars))
         if not_utf8(p, n, &text):
             return self.fail(Fault.TEXT_NOT_UTF8, events)
         message = <object>text

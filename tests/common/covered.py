@@ -31,7 +31,7 @@ WHOLE_MODULES |= {
 }
 # The traced core is slower by far, and finds its lines from this folder alone: the codec's own tests have
 # it, and what they start does not.
-CODEC_TESTS = ["tests/wsframe"]
+CODEC_TESTS = ["tests/wsframe", "tests/sync"]
 CODEC_SETTINGS = """
 [run]
 branch = true

@@ -61,10 +61,14 @@ def settle(count: Callable[[], int], wanted: int) -> int:
     return count()
 
 
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Any]) -> Any:
+    return serve(APPS, "raw_app:app", "--no-access-log")
+
+
 @pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
 @pytest.mark.parametrize("path", ["/inline", "/chat", "/blocking", "/simple"])
-def test_every_cut_leaves_nothing_behind(serve: Callable[..., Any], path: str, reset: bool) -> None:
-    server = serve(APPS, "raw_app:app", "--no-access-log")
+def test_every_cut_leaves_nothing_behind(server: Any, path: str, reset: bool) -> None:
     host, port = server.url.removeprefix("http://").split(":")
     idle = descriptors(server.pid)
     assert connections(server.url) == 1

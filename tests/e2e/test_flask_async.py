@@ -7,6 +7,7 @@ import asyncio
 import json
 import queue
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,41 @@ CLIENTS_COUNT = 1_000
 EVENT_THREADS_COUNT = 32
 # Those, the server's own and the asyncio thread.
 THREADS_MAX_COUNT = 64
+OPTIONS = ("--no-access-log", "--event-threads", str(EVENT_THREADS_COUNT))
+
+
+@pytest.fixture(scope="module")
+def shared_url(serve: Any) -> str:
+    return str(serve(APPS, "flask_app:app", *OPTIONS).url)
 
 
 @pytest.fixture
 def url(serve: Any) -> str:
-    return str(
-        serve(APPS, "flask_app:app", "--no-access-log", "--event-threads", str(EVENT_THREADS_COUNT)).url
-    )
+    """Of a server of its own, whose gate for coroutines nobody has opened."""
+    return str(serve(APPS, "flask_app:app", *OPTIONS).url)
 
 
-@pytest.fixture
-def client(url: str) -> Iterator[socketio.Client]:
+@contextmanager
+def connected(url: str) -> Iterator[socketio.Client]:
     client = OrderedClient()
     client.told = queue.Queue()
     client.on("told", client.told.put, "/async")
     client.connect(url, transports=["websocket"], namespaces=["/", "/async"])
     yield client
     client.close()
+
+
+@pytest.fixture
+def client(shared_url: str) -> Iterator[socketio.Client]:
+    with connected(shared_url) as client:
+        yield client
+
+
+@pytest.fixture
+def alone(url: str) -> Iterator[socketio.Client]:
+    """The only client of its server."""
+    with connected(url) as client:
+        yield client
 
 
 def ask(client: socketio.Client, event: str, *data: Any, namespace: str = "/") -> Any:
@@ -87,13 +106,13 @@ def test_a_thousand_that_wait_hold_no_thread(url: str) -> None:
     asyncio.run(a_thousand(url))
 
 
-def test_the_next_event_waits_for_the_coroutine(client: socketio.Client) -> None:
+def test_the_next_event_waits_for_the_coroutine(alone: socketio.Client) -> None:
     answers: queue.Queue[Any] = queue.Queue()
-    client.emit("wait async", 1, callback=lambda value: answers.put(["first", value[0]]))
-    client.emit("slow first", 2, callback=lambda value: answers.put(["second", value]))
-    client.emit("open", "unheard")  # unordered: it would overtake, and no more
+    alone.emit("wait async", 1, callback=lambda value: answers.put(["first", value[0]]))
+    alone.emit("slow first", 2, callback=lambda value: answers.put(["second", value]))
+    alone.emit("open", "unheard")  # unordered: it would overtake, and no more
     other = OrderedClient()
-    other.connect(client.connection_url, transports=["websocket"])
+    other.connect(alone.connection_url, transports=["websocket"])
     while not ask(other, "count threads")[0]:
         pass
     assert answers.empty()
@@ -103,7 +122,7 @@ def test_the_next_event_waits_for_the_coroutine(client: socketio.Client) -> None
     assert got == [["first", 1], ["second", 2]]
 
 
-def test_class_namespaces_may_have_coroutines(client: socketio.Client, url: str) -> None:
+def test_class_namespaces_may_have_coroutines(client: socketio.Client, shared_url: str) -> None:
     assert client.told.get(timeout=PATIENCE_SECONDS) == "welcome"
     assert ask(client, "double", 21, namespace="/async") == 42
     assert ask(client, "fail", namespace="/async") == [
@@ -113,7 +132,7 @@ def test_class_namespaces_may_have_coroutines(client: socketio.Client, url: str)
     ]
     refused = OrderedClient()
     with pytest.raises(socketio.exceptions.ConnectionError, match="failed to connect: /async"):
-        refused.connect(url, auth={"stay": False}, namespaces=["/async"], transports=["websocket"])
+        refused.connect(shared_url, auth={"stay": False}, namespaces=["/async"], transports=["websocket"])
 
 
 def test_a_fault_is_logged_and_the_next_event_goes_on(client: socketio.Client) -> None:
@@ -121,11 +140,11 @@ def test_a_fault_is_logged_and_the_next_event_goes_on(client: socketio.Client) -
     assert ask(client, "slow first", 1) == 1
 
 
-def test_each_event_is_torn_down_once_on_a_worker(client: socketio.Client) -> None:
-    before, _ = ask(client, "teardowns")
+def test_each_event_is_torn_down_once_on_a_worker(alone: socketio.Client) -> None:
+    before, _ = ask(alone, "teardowns")
     for _ in range(10):
-        ask(client, "later", 1)
-    after, thread = ask(client, "teardowns")
+        ask(alone, "later", 1)
+    after, thread = ask(alone, "teardowns")
     # Its own, and the question's before it.
     assert after - before == 11
     assert thread.startswith("event-threads")

@@ -26,8 +26,13 @@ LOOP_THREAD = "MainThread"
 
 
 @pytest.fixture(scope="module")
-def url(serve: Any) -> str:
-    return str(serve(APPS, "flask_app:app").url)
+def server(serve: Any) -> Any:
+    return serve(APPS, "flask_app:app")
+
+
+@pytest.fixture(scope="module")
+def url(server: Any) -> str:
+    return str(server.url)
 
 
 Open = Callable[..., socketio.Client]
@@ -184,12 +189,16 @@ def test_no_spelling_of_a_handshake_goes_past_the_middleware(url: str, tail: str
     assert (answer.status_code, answer.json()["code"]) == (400, 3)
 
 
-def test_middleware_that_fails_refuses_the_client(serve: Any) -> None:
-    server = serve(APPS, "flask_app:app")
+def test_middleware_that_fails_refuses_the_client(server: Any) -> None:
     address = server.url + "/socket.io/?EIO=4&transport=polling"
     assert requests.get(address + "&stumble=1", timeout=PATIENCE_SECONDS).status_code == 500
     server.wait_for("RuntimeError: raised on purpose")
     assert requests.get(address, timeout=PATIENCE_SECONDS).status_code == 200
+
+
+def test_the_collector_runs_and_leaves_the_application_alone(url: str) -> None:
+    told = requests.get(url + "/collector", timeout=PATIENCE_SECONDS).json()
+    assert told == {"runs": True, "looks": False}
 
 
 def test_rooms_of_the_moment(connect: Open) -> None:

@@ -4,6 +4,7 @@ It must not know a fault or a test: faults.toml has the faults, pytest runs all 
 
     .venv/bin/python tests/planted_faults/planted_faults.py [NAME ...]     faults of the table; none: all
     .venv/bin/python tests/planted_faults/planted_faults.py --list
+    .venv/bin/python tests/planted_faults/planted_faults.py --tests tests/wsframe/test_deflate.py -- NAME ...
 
 First the tests run without a fault, and must pass. It ends with 1 if they pass with one of the faults as
 well, and with 2 if it could not try one: its text is not in the source (any more), or what came of it cannot
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ PYTEST = ["-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:wsfram
 CPU_SECONDS_MAX_COUNT = 600
 COMPILED = {".pyx", ".h"}
 PASSED, FAILED = 0, 1  # pytest's
+ALL_TESTS = ("tests/wsframe",)
 
 
 class Untried(Exception):
@@ -98,12 +100,12 @@ def limit_processor() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS_MAX_COUNT, CPU_SECONDS_MAX_COUNT))
 
 
-def finding(place: Path) -> str:
-    """What of tests/wsframe fails first, or how its process ended; "" if all pass."""
+def finding(place: Path, tests: Sequence[str]) -> str:
+    """Which test fails first, or how their process ended; "" if all pass."""
     log = place / "tests.log"
     with log.open("wb") as written:
         done = subprocess.run(
-            [sys.executable, *PYTEST, "tests/wsframe"],
+            [sys.executable, *PYTEST, *tests],
             cwd=place,
             env=environment(place),
             stdout=written,
@@ -123,7 +125,7 @@ def finding(place: Path) -> str:
     return str(told[0])
 
 
-def check_control(place: Path) -> None:
+def check_control(place: Path, tests: Sequence[str]) -> None:
     """Without a fault all tests pass, and they see the codec of the place."""
     where = "import wsframe; print(wsframe.IMPLEMENTATION, wsframe.__file__)"
     command = [sys.executable, "-c", where]
@@ -132,21 +134,21 @@ def check_control(place: Path) -> None:
     )
     if told.stdout != f"cython {place / 'src' / 'wsframe' / '__init__.py'}\n":
         raise Untried(f"the tests would see another codec: {told.stdout}")
-    found = finding(place)
+    found = finding(place, tests)
     if found:
         raise Untried(f"the tests fail without a fault: {found}, see {place / 'tests.log'}")
 
 
-def try_fault(place: Path, fault: Fault) -> str:
+def try_fault(place: Path, fault: Fault, tests: Sequence[str]) -> str:
     """What finds it; "" if nothing does. The place is as it was afterwards."""
-    source = (ROOT / fault.file).read_text("utf-8")
+    source = (place / fault.file).read_text("utf-8")
     compiled = Path(fault.file).suffix in COMPILED
     extensions = [(path, path.read_bytes()) for path in (place / "src/wsframe").glob("*.so")]
     (place / fault.file).write_text(fault.planted(source), "utf-8")
     try:
         if compiled:
             build(place)
-        return finding(place)
+        return finding(place, tests)
     finally:
         (place / fault.file).write_text(source, "utf-8")
         for path, built in extensions:
@@ -160,22 +162,22 @@ def exit_status(results: Iterable[bool | None]) -> int:
     return 2 if None in results else int(not all(results))
 
 
-def run(faults: Iterable[Fault], place: Path) -> int:
+def run(faults: Iterable[Fault], place: Path, tests: Sequence[str] = ALL_TESTS) -> int:
     """Says of each fault what found it. Returns the exit status."""
     try:
         prepare(place)
-        check_control(place)
+        check_control(place, tests)
     except Untried as reason:
         print(reason, file=sys.stderr)
         return 2
-    return exit_status([tell(place, fault) for fault in faults])
+    return exit_status([tell(place, fault, tests) for fault in faults])
 
 
-def tell(place: Path, fault: Fault) -> bool | None:
+def tell(place: Path, fault: Fault, tests: Sequence[str]) -> bool | None:
     began = time.monotonic()
     result: bool | None = None
     try:
-        found = try_fault(place, fault)
+        found = try_fault(place, fault, tests)
         result = bool(found)
         words = f"found by {found}" if found else f"NOT FOUND: {fault.breaks}"
     except Untried as reason:
@@ -188,6 +190,7 @@ def main(arguments: list[str]) -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("names", nargs="*", metavar="NAME")
     options.add_argument("--list", action="store_true", help="name the faults, and try none")
+    options.add_argument("--tests", nargs="+", default=ALL_TESTS, metavar="TEST", help="none but these")
     told = options.parse_args(arguments)
     table = {fault.name: fault for fault in read_table()}
     unknown = [name for name in told.names if name not in table]
@@ -197,7 +200,7 @@ def main(arguments: list[str]) -> int:
     if told.list:
         print(*(f"{fault.name:24} {fault.file}: {fault.breaks}" for fault in chosen), sep="\n")
         return 0
-    return run(chosen, PLACE)
+    return run(chosen, PLACE, told.tests)
 
 
 if __name__ == "__main__":

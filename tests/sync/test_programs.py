@@ -69,6 +69,60 @@ def test_bytes_like_text_and_decode(library: Any, peer: str) -> None:
         assert websocket.recv(decode=True) == "six"
 
 
+@pytest.mark.parametrize("compression", ["deflate", None])
+def test_fragments(library: Any, peer: str, compression: str | None) -> None:
+    with library.connect(f"{peer}/echo", compression=compression) as websocket:
+        websocket.send(iter(["Gr", "ü", "", "ße" * 1000]))
+        websocket.send([b"a", bytearray(b"b"), memoryview(b"c")])
+        websocket.send([])
+        websocket.send(["alone"])
+        assert websocket.recv() == "Grü" + "ße" * 1000
+        assert websocket.recv() == b"abc"
+        assert websocket.recv() == "alone"
+
+
+@pytest.mark.parametrize("pieces", [["a", b"b"], [b"a", "b"], ["a", 1]])
+def test_fragments_of_several_kinds(library: Any, peer: str, pieces: list[Any]) -> None:
+    with library.connect(f"{peer}/echo") as websocket:
+        with pytest.raises(TypeError):
+            websocket.send(pieces)
+        with pytest.raises(library.ConnectionClosedError) as told:
+            websocket.recv()
+        assert told.value.sent.code == 1011
+
+
+def test_fragments_that_fail(library: Any, peer: str) -> None:
+    def pieces() -> Any:
+        yield "a"
+        yield "b"
+        raise ZeroDivisionError
+
+    with library.connect(f"{peer}/echo") as websocket:
+        with pytest.raises(ZeroDivisionError):
+            websocket.send(pieces())
+        with pytest.raises(library.ConnectionClosedError) as told:
+            websocket.send("too late")
+        assert told.value.sent.code == 1011
+
+
+def test_nothing_stands_between_fragments_but_pings(library: Any, peer: str) -> None:
+    with library.connect(f"{peer}/echo") as websocket:
+
+        def pieces() -> Any:
+            yield "a"
+            yield "b"  # the first has left, at the latest
+            for message in ("whole", ["frag", "ments"]):
+                with pytest.raises(library.ConcurrencyError):
+                    websocket.send(message)
+            assert websocket.ping().wait(60)
+            yield "c"
+
+        websocket.send(pieces())
+        assert websocket.recv() == "abc"
+        websocket.send("goes on")
+        assert websocket.recv() == "goes on"
+
+
 @pytest.mark.parametrize("message", [1, None, {"a": 1}])
 def test_what_is_no_message(library: Any, peer: str, message: object) -> None:
     with library.connect(f"{peer}/echo") as websocket:

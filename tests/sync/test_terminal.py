@@ -139,6 +139,15 @@ def test_help() -> None:
     assert "Exit codes" in done.stdout
 
 
+def test_the_servers_command_line_has_it(peer: str) -> None:
+    cli = [sys.executable, "-c", "from python_server.command.cli import main; main(prog_name='wsframe')"]
+    done = subprocess.run([*cli, "--help"], capture_output=True, text=True, check=True)
+    assert re.search(r"^  connect +A WebSocket in the terminal", done.stdout, re.MULTILINE)
+    assert run("connect", f"{peer}/greet/1", *FOR_EVER, command=cli) == (0, b"hello 0\n", "")
+    code, _, error = run("connect", "ftp://h/", command=cli)
+    assert (code, error.partition(": ")[0]) == (2, "wsframe connect")
+
+
 class Running:
     """The command with its input open."""
 

@@ -1,8 +1,11 @@
 /* Every width of _mask.h against a loop over bytes: lengths, places in memory, offsets of the mask, the ASCII answer.
  * It must not know a frame. WITH_WORDS leaves the vectors of the architecture out; arguments: none, or "few" places. */
 #define _DEFAULT_SOURCE
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 

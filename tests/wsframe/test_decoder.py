@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import gc
 import sys
-import tracemalloc
 import weakref
 from collections.abc import Callable
 from types import ModuleType
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from counted_memory import counts_memory, tracemalloc
 from wsframe import Decoder, MessageTooBig, Ping, Role, deflate
 
 MakeFrame = Callable[[int, bytes, bytes | None], bytes]
@@ -47,6 +47,7 @@ def receive_in_place(decoder: Any, rest: bytes) -> list[Any]:
     return events
 
 
+@counts_memory
 def test_an_idle_decoder_is_small(make_frame: MakeFrame) -> None:
     """At most 256 bytes of its own, before and after a partial message."""
     codec = pytest.importorskip("wsframe._codec", reason="a WSFRAME_PURE=1 build has no compiled core")
@@ -78,6 +79,7 @@ def test_the_buffer_is_not_kept(core: ModuleType, make_frame: MakeFrame) -> None
     assert decoder.unfinished
 
 
+@counts_memory
 def test_text_is_compact_ascii_where_it_can_be(core: ModuleType, make_frame: MakeFrame) -> None:
     for size in (1, 5, 31, 32, 1000):
         (message,) = core.Decoder(Role.SERVER).receive(make_frame(0x81, b"a" * size, MASK))
@@ -132,6 +134,7 @@ def test_a_lent_buffer_ends_with_its_frame(core: ModuleType, make_frame: MakeFra
     assert events == [bytes(100 * KIB)] or decoder.receive(rest) == [bytes(100 * KIB)]
 
 
+@counts_memory
 def test_storage_grows_with_what_came(core: ModuleType, make_frame: MakeFrame) -> None:
     """Never with what was announced: at most twice what came is held."""
     decoder = core.Decoder(Role.SERVER, max_message_bytes=1 << 30)
@@ -204,6 +207,7 @@ def test_a_loan_dies_with_its_decoder(core: ModuleType, make_frame: MakeFrame) -
     assert alive() is None
 
 
+@counts_memory
 @pytest.mark.parametrize("announced", [1 << 20, (1 << 62), (1 << 63) - 1])
 def test_too_big_is_refused_before_memory_is_taken(core: ModuleType, announced: int) -> None:
     """R27: the limit comes before the memory."""

@@ -6,7 +6,6 @@ It must not test field syntax: that is test_handshake.py's.
 from __future__ import annotations
 
 import random
-import tracemalloc
 import zlib
 from collections.abc import Callable
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from counted_memory import counts_memory, tracemalloc
 from wsframe import MessageTooBig, ProtocolError, Role, deflate
 from wsframe._compressors import Libraries
 from wsframe.deflate import Agreement, MessageDeflate, Options, ParameterError
@@ -363,6 +363,7 @@ def test_a_flood_of_final_blocks_is_refused(core: ModuleType, make_frame: MakeFr
     assert fault.code == 1007
 
 
+@counts_memory
 @pytest.mark.parametrize("limit", [MIB, 4 * MIB])
 def test_a_bomb_is_1009_within_the_limit(core: ModuleType, make_frame: MakeFrame, limit: int) -> None:
     """Memory stays under limit + 1 MiB, whatever the message would inflate to."""

@@ -17,6 +17,7 @@ from wsframe import (
     Close,
     Connection,
     ConnectionClosed,
+    Fragment,
     Ping,
     Pong,
     Role,
@@ -170,19 +171,58 @@ def test_each_conversation_is_told_to_its_end(make_frame: MakeFrame) -> None:
         assert conversation.told(len(conversation.stream) - 1).unfinished
 
 
+def joined(events: list[Any]) -> tuple[list[Any], Any]:
+    """Events with messages for Fragments, each where its last one stands; and a part of one."""
+    whole: list[Any] = []
+    pieces: list[Any] = []
+    for event in events:
+        if isinstance(event, Fragment):
+            pieces.append(event.data)
+        if not isinstance(event, Fragment):
+            whole.append(event)
+        elif event.final:
+            whole.append(type(event.data)().join(pieces))
+            pieces = []
+    return whole, type(pieces[0])().join(pieces) if pieces else None
+
+
+@pytest.mark.parametrize("fragment_bytes", [1, 5, 30])
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_a_peer_that_stops_within_a_message_in_pieces(
+    connection_type: Maker, make_frame: MakeFrame, name: str, role: Role, fragment_bytes: int
+) -> None:
+    """What came of a message was handed out, and never a final piece of it."""
+    conversation = Conversation(make_frame, role, CONVERSATIONS[name])
+    stream = conversation.stream
+    everything = conversation.told(len(stream)).events
+    agreed = deflate.Agreement() if name.startswith("compressed") else None
+    for count in range(len(stream) + 1):
+        told = conversation.told(count)
+        connection = connection_type(role, deflate=agreed, fragment_bytes=fragment_bytes)
+        events, begun = joined(received(connection, stream[:count], 3))
+        assert events == told.events, f"after {count} bytes"
+        assert connection.unfinished is told.unfinished, f"after {count} bytes"
+        if begun is not None and name != "close within a message":
+            coming = [event for event in everything[len(events) :] if isinstance(event, type(begun))]
+            assert coming[0].startswith(begun), f"after {count} bytes"
+        check_ended(connection, told.code, stream[count:])
+
+
 def in_place(connection: Connection, data: bytes) -> None:
     """As a server receives: large payloads into the buffer that is lent; the last one is not given back."""
     while data:
         place = connection.receive_buffer()
         if place is None:
             piece = data[: 64 * KIB]
-            assert connection.receive_data(piece) == []
+            events = connection.receive_data(piece)
         else:
             piece = data[: len(place)]
             place[: len(piece)] = piece
             if len(piece) == len(data):
                 return
-            assert connection.buffer_received(len(piece)) == []
+            events = connection.buffer_received(len(piece))
+        assert not any(event.final for event in events)
         data = data[len(piece) :]
 
 
@@ -195,10 +235,11 @@ LARGE = {
 }
 
 
+@pytest.mark.parametrize("fragment_bytes", [None, 70 * KIB])
 @pytest.mark.parametrize("role", list(Role))
 @pytest.mark.parametrize("name", LARGE)
 def test_nothing_of_a_large_message_is_kept(
-    connection_type: Maker, make_frame: MakeFrame, name: str, role: Role
+    connection_type: Maker, make_frame: MakeFrame, name: str, role: Role, fragment_bytes: int | None
 ) -> None:
     """Whoever still knows the connection holds none of the bytes that came."""
     mask = MASK if role is Role.SERVER else None
@@ -210,7 +251,7 @@ def test_nothing_of_a_large_message_is_kept(
         idle.receive_eof()
         tracemalloc.start()
         try:
-            connection = connection_type(role, deflate=agreed)
+            connection = connection_type(role, deflate=agreed, fragment_bytes=fragment_bytes)
             in_place(connection, stream[:count])
             assert connection.unfinished
             connection.receive_eof()

@@ -8,13 +8,13 @@ from __future__ import annotations
 import gc
 import pickle
 import sys
-import tracemalloc
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from counted_memory import counts_memory, tracemalloc
 from wsframe import Connection, Role
 
 MakeFrame = Callable[[int, bytes, bytes | None], bytes]
@@ -52,6 +52,7 @@ def held_bytes(work: Callable[[], object]) -> int:
     return held
 
 
+@counts_memory
 @pytest.mark.usefixtures("no_collector")
 def test_a_dropped_upload_needs_no_collector(core: ModuleType, make_frame: MakeFrame) -> None:
     frame = make_frame(0x82, bytes(SIZE), MASK)
@@ -63,6 +64,7 @@ def test_a_dropped_upload_needs_no_collector(core: ModuleType, make_frame: MakeF
     assert held_bytes(drop_uploads) < SIZE // 3
 
 
+@counts_memory
 @pytest.mark.usefixtures("no_collector")
 def test_a_dropped_connection_needs_no_collector(
     connection_type: type[Connection], make_frame: MakeFrame
@@ -81,6 +83,7 @@ def test_a_dropped_connection_needs_no_collector(
     assert held_bytes(drop_uploads) < SIZE // 3
 
 
+@counts_memory
 @pytest.mark.usefixtures("no_collector")
 def test_the_end_of_tcp_lets_go_of_an_upload_though_its_connection_stays(
     connection_type: type[Connection], make_frame: MakeFrame
@@ -129,6 +132,7 @@ def test_a_decoder_is_not_closed_from_within(core: ModuleType, make_frame: MakeF
     assert decoder.receive(make_frame(0xC1, b"x", MASK)) == ["inflated"]
 
 
+@counts_memory
 def test_a_loan_costs_no_reference_to_none(core: ModuleType, make_frame: MakeFrame) -> None:
     """Of consequence before CPython 3.12, where None counts its references."""
     decoder, _, _ = lent(core, make_frame(0x82, bytes(SIZE), MASK))

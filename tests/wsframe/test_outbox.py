@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from counted_memory import counts_memory
+
 MessageRow = tuple[str | bytes, bytes]
 # Each with the frame that section 5.2 makes of it.
 MESSAGES: list[MessageRow] = [
@@ -191,6 +193,7 @@ def test_one_piece_is_not_copied_and_never_changed(core: ModuleType) -> None:
     assert frames == b"\x81\x05share"
 
 
+@counts_memory
 def test_an_empty_one_owns_nothing(core: ModuleType) -> None:
     outbox, _ = opened(core)
     frames = b"\x81\x05share"
@@ -237,6 +240,7 @@ def test_who_shares_nothing_joins_for_itself(core: ModuleType) -> None:
         core.Outbox(True, "no cache")
 
 
+@counts_memory
 def test_what_was_joined_last_goes_with_the_cache(core: ModuleType) -> None:
     joins, frames = core.JoinCache(), bytearray(b"\x82\x01").join([b"x" * 10] * 2)
     pieces = [bytes(frames), bytes(frames)]
@@ -249,6 +253,7 @@ def test_what_was_joined_last_goes_with_the_cache(core: ModuleType) -> None:
     assert [sys.getrefcount(piece) for piece in pieces] == before
 
 
+@counts_memory
 def test_it_lets_go_of_whom_it_would_wake(core: ModuleType) -> None:
     outbox, whom = core.Outbox(), []
     before = sys.getrefcount(whom)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wsframe import Close, Connection, Decoder, Ping, Pong, Role, State, _pure, deflate
+from wsframe import Close, Connection, Decoder, Fragment, Ping, Pong, Role, State, _pure, deflate
 
 codec = pytest.importorskip("wsframe._codec", reason="a WSFRAME_PURE=1 build has no compiled core to compare")
 settings.register_profile("wsframe", deadline=None, max_examples=200, derandomize=True)
@@ -80,6 +80,40 @@ def test_both_cores_agree_and_no_cut_matters(stream: bytes, sizes: list[int], ro
     assert outcome(decoder(_pure), [stream]) == whole
     assert outcome(decoder(codec), cut(stream, sizes)) == whole
     assert outcome(decoder(_pure), cut(stream, sizes)) == whole
+
+
+def joined(events: list[Any]) -> list[Any]:
+    """With messages in the place of Fragments; a message without its end is none."""
+    whole: list[Any] = []
+    pieces: list[Any] = []
+    for event in events:
+        if not isinstance(event, Fragment):
+            whole.append(event)
+            continue
+        pieces.append(event.data)
+        if event.final:
+            whole.append(type(event.data)().join(pieces))
+            pieces = []
+    return whole
+
+
+@given(STREAMS, CUTS, ROLES, st.sampled_from((1, 3, 20, 130)))
+def test_both_cores_hand_out_the_same_fragments(
+    stream: bytes, sizes: list[int], role: Role, fragment_bytes: int
+) -> None:
+    """And joined they are what a decoder without them gives."""
+    bounds: dict[str, Any] = {"max_message_bytes": 2000, "max_fragments": 4}
+    whole = outcome(codec.Decoder(role, **bounds), [stream])
+    for core in (codec, _pure):
+        for pieces in ([stream], cut(stream, sizes)):
+            decoder = core.Decoder(role, fragment_bytes=fragment_bytes, **bounds)
+            events, *ends = outcome(decoder, pieces)
+            assert (joined(events), *ends) == whole
+    told = [
+        outcome(core.Decoder(role, fragment_bytes=fragment_bytes, **bounds), cut(stream, sizes))
+        for core in (codec, _pure)
+    ]
+    assert told[0] == told[1]
 
 
 @given(st.binary(max_size=14), st.integers(0, 3))
@@ -207,7 +241,8 @@ SHARED_CALLS = st.one_of(
 def test_outboxes_that_share_agree(calls: list[tuple[Any, ...]]) -> None:
     told: list[list[Any]] = []
     for core in (codec, _pure):
-        outboxes = [core.Outbox() for _ in range(3)]
+        joins = core.JoinCache()
+        outboxes = [core.Outbox(True, joins) for _ in range(3)]
         for outbox in outboxes:
             outbox.open(20_000, id, None)
         said = [getattr(outboxes[which], name)(*arguments) for which, name, *arguments in calls]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from types import TracebackType
 
@@ -16,11 +16,14 @@ from ..types import Close, CloseCode, State
 from .driver import ClientLimits, PingWaiter, Seconds, SocketDriver, later
 from .exceptions import (
     OK_CODES,
+    ConcurrencyError,
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
     HandshakeResponse,
 )
+
+Message = str | Buffer
 
 
 class ClientConnection:
@@ -56,6 +59,7 @@ class ClientConnection:
         self._changed = self._driver.changed
         self._close_timeout = limits.close_timeout
         self._close_at: Seconds = None
+        self._fragmenting: object = None  # whoever has begun a message in fragments
         with self._changed:
             self._driver.take(connection.receive_data(rest))
 
@@ -90,29 +94,64 @@ class ClientConnection:
             while True:
                 yield self.recv()
 
-    def send(self, message: str | Buffer, *, text: bool | None = None, timeout: Seconds = None) -> None:
+    def send(
+        self, message: Message | Iterable[Message], *, text: bool | None = None, timeout: Seconds = None
+    ) -> None:
         """Send a message, and wait until the system has taken all of it; receive what comes meanwhile.
 
             websocket.send("hello")
+            websocket.send(open("report.csv"))  # one message, each line a fragment
 
         Args:
-            message: str is sent as text, bytes-like as binary. text: True or False decides this otherwise.
-            timeout: in seconds; None waits as long as it takes.
+            message: str is sent as text, bytes-like as binary, an iterable of one of these in fragments.
+            text: of a whole message, True or False decides this otherwise.
+            timeout: in seconds, of each fragment; None waits as long as it takes.
 
         Raises TimeoutError: the server does not read; since a part may have left, the connection ends.
         ConnectionClosedOK, ConnectionClosedError. TypeError: not a message. UnicodeError: not UTF-8.
+        ConcurrencyError: a message of another thread is not finished. An iterable that raises closes.
         """
-        with self._changed:
-            self._check_open()
+        if isinstance(message, (str, bytes, bytearray, memoryview)):
             if text is not None and isinstance(message, str) is not text:
                 message = message.encode() if isinstance(message, str) else bytes(message).decode()
-            if isinstance(message, str):
-                self._connection.send_text(message)
+            self._send_piece(message, None, True, timeout)
+        elif isinstance(message, Iterable) and not isinstance(message, Mapping) and text is None:
+            self._send_fragments(message, timeout)
+        else:
+            raise TypeError(f"message must be str, bytes-like or an iterable of these, not {type(message)}")
+
+    def _send_fragments(self, pieces: Iterable[Message], timeout: Seconds) -> None:
+        """The iterable may take its time: other threads receive meanwhile, and ping."""
+        owner = object()
+        waiting: Message | None = None
+        try:
+            for piece in pieces:
+                if waiting is not None:
+                    self._send_piece(waiting, owner, False, timeout)
+                waiting = piece
+            if waiting is not None:
+                self._send_piece(waiting, owner, True, timeout)
+        except BaseException:
+            if self._fragmenting is owner:  # what has left cannot be taken back
+                self.close(CloseCode.INTERNAL_ERROR, "the message cannot be finished")
+            raise
+
+    def _send_piece(self, piece: Message, owner: object, final: bool, timeout: Seconds) -> None:
+        """Of the message of `owner`; None: of one that is whole."""
+        with self._changed:
+            self._check_open()
+            if self._fragmenting not in (None, owner):
+                raise ConcurrencyError("another thread sends a message in fragments, which is not finished")
+            if owner is not None:
+                self._connection.send_fragment(piece, final)
+                self._fragmenting = None if final else owner
+            elif isinstance(piece, str):
+                self._connection.send_text(piece)
             else:
-                self._connection.send_binary(message)
+                self._connection.send_binary(piece)
             self._drain(timeout)
 
-    def ping(self, data: str | Buffer | None = None, *, timeout: Seconds = None) -> PingWaiter:
+    def ping(self, data: Message | None = None, *, timeout: Seconds = None) -> PingWaiter:
         """Send a ping.
 
             milliseconds = websocket.latency * 1000 if websocket.ping().wait(5) else None

@@ -3,6 +3,7 @@
 It must not know the tests: each event does one thing.
 """
 
+import gc
 import threading
 import time
 
@@ -167,6 +168,12 @@ socketio.on_namespace(Shy("/shy"))
 def stop():
     socketio.stop()
     return "stopping"
+
+
+@app.route("/collector")
+def collector():
+    """Does it run, and does it look through the application?"""
+    return {"runs": gc.isenabled(), "looks": any(each is app for each in gc.get_objects())}
 
 
 @socketio.on("flood")
