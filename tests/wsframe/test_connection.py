@@ -112,6 +112,38 @@ def test_a_bounded_queue_keeps_what_is_not_a_pong(connection_type: Maker, make_f
     assert len(events) == 2 * MAX_WAITING_PONGS + 1
 
 
+def test_a_pong_takes_no_place_but_a_pongs(connection_type: Maker, make_frame: MakeFrame) -> None:
+    """Above the bound the newest takes the place of the one before, never of a ping or a message of ours."""
+    kinds: list[tuple[Callable[[Connection], None], Any]] = [
+        (lambda server: server.ping(b"ours"), Ping(b"ours")),
+        (lambda server: server.pong(b"ours"), Pong(b"ours")),
+        (lambda server: server.send_text("ours"), "ours"),
+        (lambda server: server.send_fragment("ours", True), "ours"),
+    ]
+    for send, sent in kinds:
+        server = connection_type(Role.SERVER)
+        for number in range(MAX_WAITING_PONGS):
+            server.receive_data(make_frame(0x89, str(number).encode(), MASK))
+        send(server)
+        server.receive_data(make_frame(0x89, b"last", MASK))
+        events = connection_type(Role.CLIENT).receive_data(server.data_to_send())
+        assert events[-2:] == [sent, Pong(b"last")]
+        assert len(events) == MAX_WAITING_PONGS + 2
+
+
+@pytest.mark.parametrize("later", [Close(4001, "later"), ProtocolError(1002, "later")])
+@pytest.mark.parametrize("first", [Close(1001, "first"), ProtocolError(1007, "first")])
+def test_the_first_reason_stays(connection_type: Maker, first: Any, later: Any) -> None:
+    """Section 7.1.5: of the first close frame, or of the fault that ended the connection."""
+    server = connection_type(Role.SERVER)
+    server.obey([first])
+    for happening in (lambda: server.obey([later]), server.receive_eof):
+        happening()
+        assert (server.close_code, server.close_reason) == (first.code, "first")
+    (close,) = connection_type(Role.CLIENT).receive_data(server.data_to_send())
+    assert close.code == first.code
+
+
 @pytest.mark.parametrize(("role", "other"), ROLES)
 def test_the_close_handshake(connection_type: Maker, role: Role, other: Role) -> None:
     """R47: code and reason are sent and answered."""

@@ -344,6 +344,32 @@ def test_blocks_with_bfinal(core: ModuleType, make_frame: MakeFrame) -> None:
     assert decoder.receive(make_frame(0xC2, two, MASK)) == [message * 2]
 
 
+@pytest.mark.parametrize("forget", [True, False])
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("max_bytes", [1, 100, 1000, 1001])
+def test_output_that_takes_several_calls(max_bytes: int, pieces: int, forget: bool) -> None:
+    """Also where the last of them is full: what is still to come is of the same message."""
+    agreed = Agreement(client_no_context_takeover=forget)
+    theirs = MessageDeflate(agreed, Role.SERVER)
+    sender = MessageDeflate(agreed, Role.CLIENT)
+    for size in (3000, 3001, 999):
+        message = random.Random(size).randbytes(10) * (size // 10) + b"x" * (size % 10)
+        wire = sender.deflate(message)
+        cut = -(-len(wire) // pieces)
+        chunks = [wire[at : at + cut] for at in range(0, len(wire), cut)]
+        out = b""
+        for chunk in chunks:
+            given: bytes | None = chunk
+            while True:
+                piece = theirs.inflate(given, chunk is chunks[-1], max_bytes)
+                assert piece is not None
+                out += piece
+                given = None
+                if len(piece) < max_bytes:
+                    break
+        assert out == message
+
+
 def test_final_blocks_are_counted_in_each_message() -> None:
     theirs = MessageDeflate(Agreement(), Role.SERVER)
     wire = raw(b"one block", end=zlib.Z_FINISH) + b"\x00"
