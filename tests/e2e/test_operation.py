@@ -516,6 +516,6 @@ def test_the_soft_limit_of_descriptors_is_raised(launch: Callable[..., Any], wor
         assert soft(server.pid) == 456
         return
     assert soft(server.pid) == 300  # the supervisor needs no more than it has
+    server.wait_serving(2)
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children")
-    while [soft(int(pid)) for pid in children.read_text().split()] != [456, 456]:
-        assert server.is_alive
+    assert [soft(int(pid)) for pid in children.read_text().split()] == [456, 456]
