@@ -352,6 +352,12 @@ cdef int _new_mask(uint32_t *mask) except -1:
     return 0
 
 
+cdef bytes _bytes_of(message):
+    if PyBytes_CheckExact(message):
+        return message
+    return PyUnicode_AsUTF8String(message) if PyUnicode_Check(message) else bytes(memoryview(message))
+
+
 def _forget_masks():
     """A child must not mask as its parent does."""
     global _masks_left
@@ -386,7 +392,7 @@ cdef class Encoder:
         if not self.open or self.message_opcode:
             self.refuse()
         if self.deflate is not None and compress is not False and self.deflate.possible:
-            data = message.encode() if opcode == TEXT else bytes(memoryview(message))
+            data = _bytes_of(message)
             if compress or self.deflate.wanted(len(data)):
                 return self.compressed(opcode, data, None)
             message = data
@@ -405,8 +411,7 @@ cdef class Encoder:
         elif kind != self.message_opcode:
             raise TypeError("the fragments of a message must be all str, or all bytes-like (section 5.4)")
         if self.message_compressed:
-            data = data.encode() if kind == TEXT else bytes(memoryview(data))
-            frame = self.compressed(opcode, data, last)
+            frame = self.compressed(opcode, _bytes_of(data), last)
         else:
             frame = self.frame(opcode, data, last, False)
         self.message_opcode = 0 if last else kind

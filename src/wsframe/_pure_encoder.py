@@ -94,4 +94,6 @@ def _opcode_of(message: str | Buffer) -> Opcode:
 
 
 def _bytes_of(message: str | Buffer) -> bytes:
+    if type(message) is bytes:
+        return message
     return message.encode() if isinstance(message, str) else bytes(memoryview(message))
