@@ -130,11 +130,11 @@ class Decoder:
         if self._lent is not None and data is self._lent:
             return self.buffer_received(self._lent_bytes if length < 0 else length)
         self._enter()
-        view = memoryview(data).cast("B")
-        if length > len(view):
-            raise ValueError(f"length {length} is more than the bytes of data")
-        chunk = view if length < 0 else view[:length]
-        return self._guarded(lambda events: self._feed(bytes(chunk), events))
+        with memoryview(data) as whole, whole.cast("B") as view:  # PyPy releases others late
+            if length > len(view):
+                raise ValueError(f"length {length} is more than the bytes of data")
+            with view[: len(view) if length < 0 else length] as chunk:
+                return self._guarded(lambda events: self._feed(bytes(chunk), events))
 
     def receive_buffer(self) -> memoryview | None:
         self._enter()
