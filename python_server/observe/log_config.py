@@ -24,7 +24,7 @@ def use_log_config(path: str | None) -> None:
     """
     if path is None or path in _used:
         return
-    import logging.config  # a fortieth of the start of all others
+    import logging.config  # all others start without it
 
     try:
         text = Path(path).read_text("utf-8")

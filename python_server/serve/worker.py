@@ -146,7 +146,7 @@ class Worker:
         """What requests are answered with; returns what joins the other machines, if they come in there."""
         machines = None
         if others is not None:
-            from python_server.serve.machines import Machines  # a twenty-fifth of the start of all others
+            from python_server.serve.machines import Machines  # all others start without them
 
             machines = Machines(given, self.loop, self._acceptor, self._cluster, others)
         elsewhere = None if machines is None else machines.elsewhere
