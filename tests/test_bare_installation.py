@@ -4,6 +4,7 @@ It must not know an index: everything is installed offline, and what a test lend
 """
 
 import os
+import socket
 import subprocess
 import sys
 import venv
@@ -119,6 +120,18 @@ def test_a_command_says_what_to_install(
 ) -> None:
     (tmp_path / "shop.py").write_text(PLAIN)
     assert run(program, *words.split()) == (1, f"Error: {said} needs {WHAT}\n")
+
+
+@pytest.mark.parametrize(("program", "words"), [("wsframe", "connect"), ("python", "-m wsframe")])
+def test_the_client_needs_no_package(run: Run, program: str, words: str) -> None:
+    status, log = run(program, *words.split(), "--help")
+    assert (status, "--subprotocol" in log) == (0, True)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+    status, log = run(program, *words.split(), url)  # nobody listens there any more
+    assert status == 1
+    assert log.count("\n") == 1
+    assert "refused" in log
 
 
 @pytest.mark.parametrize(
