@@ -160,6 +160,10 @@ class Peers:
         """What siblings have not taken yet."""
         return sum(link.queued_bytes for link in self._links.values())
 
+    def queued_for(self, index: int) -> int:
+        """The bytes that one sibling has not taken yet."""
+        return self._links[index].queued_bytes if index in self._links else 0
+
     # Who lives
 
     def on_lost(self, function: Callable[[int], None]) -> None:
