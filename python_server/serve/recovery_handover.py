@@ -123,8 +123,8 @@ class RecoveryHandover:
 
     @property
     def busy(self) -> bool:
-        """Does the successor not have everything yet?"""
-        return self._unconfirmed is not None
+        """Does the successor not have everything yet, or somebody else an answer?"""
+        return self._unconfirmed is not None or any(each.answers_count for each in self._restorers.values())
 
     def hand_over(self, successor: int, settle_seconds: float = 0.0) -> None:
         """Send everything to that worker; our sessions have ended.

@@ -110,6 +110,7 @@ class Restorer:
 
     Attributes:
         sockets: of the clients that are here, by the secret with which they would come back.
+        answers_count: what others have asked here, and are still to be told.
         returned: told of each secret whose client has come from elsewhere, and when: whoever has offered it
             may forget it.
     """
@@ -119,6 +120,7 @@ class Restorer:
         self._services = services
         self._lookups: dict[str, Lookup] = {}  # by the client's secret
         self.sockets: dict[str, Socket] = {}
+        self.answers_count = 0
         self.returned: Callable[[str, float], None] = lambda pid, came_at: None
         log.begin(services.now())
         services.call_later(SWEEP_SECONDS, self._sweep)
@@ -183,6 +185,7 @@ class Restorer:
         if self._services.names.made_on_this_machine(asked.pid):  # the clock of another is not ours
             self._end_former(asked.pid, question.namespace)
             if self._log.offer(asked.pid):
+                self.answers_count += 1
                 settled = Question(QuestionKind.SETTLED, question.namespace)
                 hand_out = partial(self._hand_out, question.namespace, asked, reply)
                 self._services.backplane.request(
@@ -192,7 +195,8 @@ class Restorer:
         reply(None)
 
     def _hand_out(self, namespace: str, asked: FetchQuestion, reply: Reply, missing_count: int) -> None:
-        """Somebody else may have it by now, or will have what is missing for it from us later."""
+        """What we know of the client by now; its own words have gone to all but so many."""
+        self.answers_count -= 1
         found = self._log.find(asked.pid, namespace, asked.offset, self._services.now())
         reply(None if found is None else encode(travelling(found, self._services.complain)))
 
