@@ -37,8 +37,8 @@ TURN_SECONDS: Final = 1.0
 # How long it is remembered how far each process was heard, in times that events are kept: by so much later
 # one process may hear an event than another.
 REMEMBERED_TIMES: Final = 2
-# By how much later we may have heard what a process that has gone had heard: its log is of no use once we have
-# forgotten what is newer than its end by more than that.
+# By how much later we may have heard what a process that has gone had heard: its log is of no use once we
+# have forgotten what is newer than its end by more than that.
 OUTLIVED_SECONDS: Final = 10.0
 
 
@@ -328,7 +328,7 @@ class RecoveryLog:
         self._kept_logs.append(log)
 
     def _held(self, envelope: Envelope) -> Envelope:
-        """Most of what others have heard was heard here as well, or by others that have gone: it is held once."""
+        """What others have heard was mostly heard here, too, or by others that have gone: it is held once."""
         for log in (self, *self._kept_logs):
             position = log.events.position_of(str(envelope.offset))
             if position >= 0:

@@ -376,7 +376,7 @@ def test_kept_logs_are_forgotten_in_time() -> None:
 
 
 def test_a_kept_log_goes_once_what_came_after_it_is_forgotten() -> None:
-    """Nobody's events are whole with it any more; where a hundred workers drain one after the other it adds up."""
+    """Nobody's events are whole with it any more; else those of all workers that ever drained add up."""
     keeper, former = Log(max_bytes=3 * (ENTRY_BYTES + 1) + INDEX_BYTES), Log()
     former.say(former.next_offset(), now=1.0)
     keeper.keep(former.tag, former.entries(), former.lost_clients(), 0, former.heard(2.0, {}))
