@@ -187,7 +187,7 @@ class Peers:
 
     def any_unnoticed(self) -> bool:
         """May the last words of a worker that has gone still come to somebody?"""
-        return self._noticed.awaited
+        return self._noticed.awaited or not all(map(self.hears, self.living))
 
     def successor_of(self, index: int) -> int | None:
         """Who holds what worker `index` held: itself while it serves, then whom it named, and so on.

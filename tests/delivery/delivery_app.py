@@ -17,7 +17,7 @@ EVERYBODY_EACH = 50  # of a speaker's events, one in so many goes to everybody
 
 app = flask.Flask(__name__)
 # What is said in the seconds for which a client may be away: all speak at full speed.
-RECOVERY = {"max_bytes": 64 * 1024 * 1024}
+RECOVERY = {"max_bytes": 48 * 1024 * 1024}
 socketio = SocketIO(app, connection_state_recovery=RECOVERY, message_queue=os.environ.get("BROKER"))
 telling = threading.Lock()
 places: Counter[str] = Counter()

@@ -163,8 +163,8 @@ def test_what_is_added_stands_behind_nothing_later_of_its_sender(
 @pytest.mark.parametrize(
     ("known", "added", "all_of_them"),
     [
-        ("a1 c1", "b1", "a1 b1 c1"),
-        ("a1 c1", "b2 c0", "a1 b2 c0 c1"),
+        ("a1 c2", "b1", "a1 b1 c2"),
+        ("a1 c4", "b2 d3", "a1 b2 d3 c4"),
         ("a1 d4 c2", "b3", "a1 b3 d4 c2"),  # each of the known was heard elsewhere, with delays of its own
         ("a9 b5", "a7", "a7 a9 b5"),
         ("a1 a5 b6", "a2 b5", "a1 a2 a5 b5 b6"),
