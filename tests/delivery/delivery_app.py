@@ -16,9 +16,7 @@ EVERYBODY = "everybody"
 EVERYBODY_EACH = 50  # of a speaker's events, one in so many goes to everybody
 
 app = flask.Flask(__name__)
-# What is said in some seconds: all speak at full speed.
-RECOVERY = {"max_bytes": 32 * 1024 * 1024}
-socketio = SocketIO(app, connection_state_recovery=RECOVERY, message_queue=os.environ.get("BROKER"))
+socketio = SocketIO(app, connection_state_recovery=True, message_queue=os.environ.get("BROKER"))
 telling = threading.Lock()
 places: Counter[str] = Counter()
 
