@@ -91,7 +91,7 @@ def make_cluster(
             call_later=loop.call_later,
             report=log.report,
             complain=given.complain,
-            now=network.now,
+            now=given.system.monotonic,
             stop=stop_server,
             entropy=given.system.entropy,
             backplane=backplane,

@@ -36,6 +36,8 @@ from python_server.workers.peers import MessageKind, Peers
 # Of one message; between two of them the loop serves others.
 EVENTS_COUNT: Final = 500
 CLIENTS_COUNT: Final = 200
+# What the successor may have before it on the link, so that what others wait for passes between two messages.
+QUEUED_MAX_BYTES: Final = 64 * 1024
 # A successor that does not keep up, and siblings that have not settled, are tried again.
 RETRY_SECONDS: Final = 0.01
 
@@ -121,8 +123,8 @@ class RecoveryHandover:
 
     @property
     def busy(self) -> bool:
-        """Does the successor not have everything yet?"""
-        return self._unconfirmed is not None
+        """Does the successor not have everything yet, or somebody else an answer?"""
+        return self._unconfirmed is not None or any(each.answers_count for each in self._restorers.values())
 
     def hand_over(self, successor: int, settle_seconds: float = 0.0) -> None:
         """Send everything to that worker; our sessions have ended.
@@ -175,7 +177,8 @@ class RecoveryHandover:
         self._timer = None
         if self._successor is None:
             return
-        if self._siblings.settling and self._now() < self._settle_until:
+        is_full = self._siblings.queued_for(self._successor) > QUEUED_MAX_BYTES
+        if is_full or (self._siblings.settling and self._now() < self._settle_until):
             self._timer = self._call_later(RETRY_SECONDS, self._send_next)
             return
         if self._unsent is None:

@@ -52,6 +52,8 @@ class HubServices:
     """What a Socket.IO or Engine.IO server needs of the worker that runs it.
 
     Attributes:
+        now: the machine's monotonic clock at this moment, not as the loop's turn began: workers compare when
+            each has heard an event.
         records: where lost clients are kept for every machine; None: they come back to this one alone.
         observer: watches the clients of all servers of the worker; None: nobody does.
         traffic_of: where what goes through a namespace is counted; None: nowhere.

@@ -10,7 +10,7 @@ a plain connection again. So no connection has more than one relay, however ofte
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -96,6 +96,7 @@ class Handover:
         serve: takes a connection, with the bytes that were read from it, as if it had been accepted here.
         began, ended: told of each connection that is relayed, or waits to be passed, for as long as it does.
         report: for a fault. complain: called with (kind, sentence). limits: of transports.
+        waiting: connections that have come before we have met all others: what we said would not reach them.
     """
 
     loop: Loop
@@ -106,9 +107,11 @@ class Handover:
     report: Callable[[str, BaseException], None]
     complain: Callable[[str, str], None]
     limits: TransportSettings
+    waiting: list[tuple[Transport, bytes]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.siblings.on(MessageKind.CONNECTION, self._received)
+        self.siblings.on_changed(self._serve_waiting)
 
     def send_home(self, exchange: Exchange, index: int) -> bool:
         """Give the connection to the worker of that index; False when there is none."""
@@ -175,9 +178,14 @@ class Handover:
         passed, sock = with_socket(payload, PassedConnection, descriptor)
         sock.setblocking(False)
         peer, local = address_from(passed.peer), address_from(passed.local)
-        transport = Transport(self.loop, sock, self.report, self.limits, peer, local)
-        try:
-            self.serve(transport, passed.data)
-        except Exception as error:
-            self.report("connection", error)
-            transport.close("internal error")
+        self.waiting.append((Transport(self.loop, sock, self.report, self.limits, peer, local), passed.data))
+        self._serve_waiting()
+
+    def _serve_waiting(self) -> None:
+        while self.waiting and self.siblings.met:
+            transport, data = self.waiting.pop(0)
+            try:
+                self.serve(transport, data)
+            except Exception as error:
+                self.report("connection", error)
+                transport.close("internal error")

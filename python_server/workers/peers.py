@@ -160,6 +160,10 @@ class Peers:
         """What siblings have not taken yet."""
         return sum(link.queued_bytes for link in self._links.values())
 
+    def queued_for(self, index: int) -> int:
+        """The bytes that one sibling has not taken yet."""
+        return self._links[index].queued_bytes if index in self._links else 0
+
     # Who lives
 
     def on_lost(self, function: Callable[[int], None]) -> None:
@@ -183,7 +187,7 @@ class Peers:
 
     def any_unnoticed(self) -> bool:
         """May the last words of a worker that has gone still come to somebody?"""
-        return self._noticed.awaited
+        return self._noticed.awaited or not all(map(self.hears, self.living))
 
     def successor_of(self, index: int) -> int | None:
         """Who holds what worker `index` held: itself while it serves, then whom it named, and so on.

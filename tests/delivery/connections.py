@@ -98,6 +98,7 @@ class WebSocketConnection:
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
         self._codec = wsframe.Connection(wsframe.Role.CLIENT)
+        self._is_closed = False  # by the server; packets that came before it were handed out
 
     @classmethod
     async def open(
@@ -127,6 +128,8 @@ class WebSocketConnection:
         Raises:
             Cut: it has ended.
         """
+        if self._is_closed:
+            raise Cut("closed behind its last packets")
         data = await self.wire.reader.read(READ_BYTES)
         if not data:
             raise Cut("end of file")
@@ -135,6 +138,7 @@ class WebSocketConnection:
             others = [each for each in messages if type(each) is not str]
             if not all(isinstance(each, wsframe.Close) for each in others):
                 raise AssertionError(f"not of Engine.IO: {others}")
+            self._is_closed = bool(others)
             if not (messages := [each for each in messages if type(each) is str]):
                 raise Cut(f"{others}")
         return messages  # type: ignore[return-value]

@@ -273,6 +273,7 @@ class Run:
             **self.talk.counts,
             **{f"workers {what}": count for what, count in self.server.faults.items()},
             "longest wait": round(self.talk.longest_wait_seconds, 1),
+            "waits": self.talk.longest_waits,
             "findings": self.checker.findings,
             "twice, or out of order": self.checker.disordered,
             "their clients": [

@@ -21,6 +21,7 @@ CUTS = ("end", "reset", "half a message", "unread")
 OUTSTANDING_COUNT = 32  # events of one client that are not acknowledged yet
 UNREAD_SECONDS = 0.02, 0.3
 HISTORY_COUNT = 60
+WAITS_COUNT = 8  # that are told
 RETURN_SECONDS = 0.02, 0.2
 PACKETS = "\x1e"
 
@@ -39,9 +40,16 @@ class Talk:
     holds: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     longest_wait_seconds: float = 0.0  # for an acknowledgement, or a recovery
+    longest_waits: list[str] = field(default_factory=list)  # each longer than those before it, the last ones
 
-    def waited(self, since: float) -> None:
-        self.longest_wait_seconds = max(self.longest_wait_seconds, time.monotonic() - since)
+    def waited(self, since: float, what: str) -> None:
+        seconds = time.monotonic() - since
+        if seconds > self.longest_wait_seconds:
+            self.longest_wait_seconds = seconds
+            self.longest_waits = [
+                *self.longest_waits[1 - WAITS_COUNT :],
+                f"{seconds:.1f} s since {since:.3f}: {what}",
+            ]
 
     @property
     def hurries(self) -> bool:
@@ -147,7 +155,7 @@ class LightClient:
             wire.cut(reset=False)
         self._connections, self._wires = [], []
         for said_at in self._unacknowledged.values():
-            self._talk.waited(said_at)
+            self._talk.waited(said_at, f"client {self.name}, {self.way}: given up")
         self._talk.counts["given up"] += len(self._unacknowledged)
         self._unacknowledged.clear()
         self._packets.clear()
@@ -174,7 +182,9 @@ class LightClient:
             start = packet.index("[")
             number = int(packet[2:start])
             if number in self._unacknowledged:  # else it is ignored, as the official client does
-                self._talk.waited(self._unacknowledged.pop(number))
+                self._talk.waited(
+                    self._unacknowledged.pop(number), f"client {self.name}, {self.way}: acknowledged"
+                )
                 self._talk.checker.acknowledged(self.name, number, *orjson.loads(packet[start:])[0])
             self._speak()
         elif kind == "40":
@@ -182,7 +192,7 @@ class LightClient:
             self._note(f"{'recovered' if pid == self._pid else 'anew'}, asked behind {self._offset}")
             self._talk.checker.returned(self.name, pid == self._pid)
             self._pid, self.connected = pid, True
-            self._talk.waited(self._asked_at)
+            self._talk.waited(self._asked_at, f"client {self.name}, {self.way}: {self.history[-1]}")
             self._speak()
         elif kind == "2":
             self._packets.append("3")

@@ -19,6 +19,7 @@ class Emission:
 
     Attributes:
         place: among everything that was emitted or joined, anywhere. host: where. moment: when.
+        said: by whom, and under which of its numbers; nobody's has none.
         safe: it has left its worker, or that one lives; False: it may have died with it.
     """
 
@@ -26,6 +27,7 @@ class Emission:
     room: str
     host: str
     moment: float
+    said: tuple[str, int] = ("", 0)
     safe: bool = True
 
 
@@ -35,7 +37,7 @@ class Life:
 
     Attributes:
         held: rooms, each with the place from which on it was certainly in. maybe: those it may be in.
-        last: of each origin, the serial number received last.
+        last: of each origin, the serial number received last. latest: of each client, the highest number.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Life:
     maybe: set[str] = field(default_factory=set)
     left: dict[str, int] = field(default_factory=dict)
     last: dict[str, int] = field(default_factory=dict)
+    latest: dict[str, int] = field(default_factory=dict)
     received: set[tuple[str, int]] = field(default_factory=set)
 
 
@@ -81,6 +84,7 @@ class Ledger:
         self._transcript = hashlib.sha256()
         self._heard: dict[tuple[str, int], list[int]] = defaultdict(list)
         self._heard_all: set[tuple[str, int]] = set()
+        self._acknowledged: set[tuple[str, int]] = set()
         self._answers: set[tuple[str, int]] = set()
         self.lines: list[str] = []
         self.keeps_lines = False
@@ -115,6 +119,7 @@ class Ledger:
     def acknowledge(self, name: str, number: int, value: object) -> None:
         """A client got the acknowledgement of its event."""
         self.happened["acknowledged"] += 1
+        self._acknowledged.add((name, number))
         if (name, number) not in self._heard_all:
             self.broken.append(f"lost: {name}'s event {number} was acknowledged and never handled")
         if value != number:
@@ -131,10 +136,10 @@ class Ledger:
 
     # From servers to clients
 
-    def emit(self, origin: str, room: str, host: str, now: float) -> int:
+    def emit(self, origin: str, room: str, host: str, now: float, said: tuple[str, int] = ("", 0)) -> int:
         """An event is about to be emitted; its serial number."""
         of_origin = self.emissions[origin]
-        of_origin.append(Emission(self.next_place(), room, host, now))
+        of_origin.append(Emission(self.next_place(), room, host, now, said))
         return len(of_origin) - 1
 
     def unsafe(self, origin: str, serial: int) -> None:
@@ -172,8 +177,20 @@ class Ledger:
             if self.is_owed(life, of_origin[between]):
                 self.broken.append(f"hole: {what} and not {between}")
         life.last[origin] = serial
+        self._hear_speaker(life, of_origin[serial], what)
         if room not in life.maybe and life.left.get(room, 0) < of_origin[serial].place:
             self.broken.append(f"stray: {what} in room {room}, where it is not")
+
+    def _hear_speaker(self, life: Life, emission: Emission, what: str) -> None:
+        """What a client knows to be told is not heard behind what it said later, at whatever worker."""
+        speaker, number = emission.said
+        if not speaker or life.host != emission.host or self.streams:
+            return
+        latest = life.latest.get(speaker, -1)
+        if number > latest:
+            life.latest[speaker] = number
+        elif emission.said in self._acknowledged:
+            self.broken.append(f"late: {what}, which is {speaker}'s {number}, behind its {latest}")
 
     def come_back(self, life: Life, recovered: bool, offset: str | None, lost_at: float, now: float) -> None:
         """A client that was lost is told what it is."""

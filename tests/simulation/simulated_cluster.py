@@ -68,7 +68,7 @@ def application(host: Host, origin: str) -> Server:
     @server.event
     def say(sid: str, name: str, connection: int, number: int, room: str, pad: str) -> int:
         ledger.hear(name, connection, number)
-        serial = ledger.emit(origin, room, host.name, machine.now)
+        serial = ledger.emit(origin, room, host.name, machine.now, (name, number))
         server.emit("said", (origin, serial, room, pad), room=room)
         return number
 

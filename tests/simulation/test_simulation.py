@@ -228,6 +228,22 @@ def test_each_promise_has_its_sentence() -> None:
     ]  # fmt: skip
 
 
+def test_what_a_speaker_knows_to_be_told_is_not_heard_behind_what_it_said_later() -> None:
+    """At two workers, each of which keeps its own order; what was never acknowledged may come late."""
+    ledger = Ledger()
+    life = life_in(ledger)
+    for number in (1, 2):
+        ledger.emit("v", EVERYBODY, "h", 1.0, ("ann", number))
+        ledger.hear("ann", 1, number)
+    ledger.acknowledge("ann", 2, 2)
+    ledger.emit("w", EVERYBODY, "h", 2.0, ("ann", 3))
+    ledger.receive(life, "w", 0, EVERYBODY)
+    ledger.receive(life, "v", 0, EVERYBODY)
+    assert ledger.broken == []
+    ledger.receive(life, "v", 1, EVERYBODY)
+    assert ledger.broken == ["late: c.1 got v/1, which is ann's 2, behind its 3"]
+
+
 def test_what_is_said_beside_a_trouble_is_owed_to_nobody_elsewhere() -> None:
     ledger = Ledger()
     life = life_in(ledger)

@@ -37,6 +37,9 @@ TURN_SECONDS: Final = 1.0
 # How long it is remembered how far each process was heard, in times that events are kept: by so much later
 # one process may hear an event than another.
 REMEMBERED_TIMES: Final = 2
+# By how much later we may have heard what a process that has gone had heard: its log is of no use once we
+# have forgotten what is newer than its end by more than that.
+OUTLIVED_SECONDS: Final = 10.0
 
 
 class RecoveryLog:
@@ -63,6 +66,7 @@ class RecoveryLog:
         self._lost: OrderedDict[str, RecoveryRecord] = OrderedDict()
         # Of processes that have gone: their logs, each with the clients that they had lost.
         self._kept_logs: list[RecoveryLog] = []
+        self._ended_at = inf  # of a kept one: when its process had heard or lost the last
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
         self._awaited = AwaitedEvents()
         names = EventNames()
@@ -145,6 +149,13 @@ class RecoveryLog:
                 client.offered = True
                 best = log._with_missed(client, offset, *unseen, now)
         return best if best is not None and self._add_missed(best) else None
+
+    def offer(self, pid: str) -> bool:
+        """Another process asks for that client, and may have it soon; returns whether it is kept here."""
+        kept = [log._lost[pid] for log in (self, *self._kept_logs) if pid in log._lost]
+        for client in kept:
+            client.offered = True
+        return bool(kept)
 
     def forget(self, pid: str, came_at: float | None) -> bool:
         """A client has come back elsewhere at that time; returns whether it had been kept here."""
@@ -307,18 +318,22 @@ class RecoveryLog:
             self.events.max_seconds, self.events.total_max_bytes, self._max_clients_count, first
         )
         log.tag = tag
-        # Most of it was heard here as well, or by others that have gone: it is held once.
-        known = {
-            entry.envelope.offset: entry.envelope
-            for each in (*self._kept_logs, self)
-            for entry in each.events.since(0)
-        }
         for moment, envelope in entries:
-            log.append(known.get(envelope.offset, envelope), moment)
+            log.events.append(self._held(envelope), moment)
         log._last = heard
         log.events.forgotten_at = max(forgotten_at, log.events.forgotten_at)
         log._lost.update((client.pid, client) for client in clients)
+        lost_at = [client.expires_at - self.events.max_seconds for client in clients]
+        log._ended_at = max([*lost_at, *(moment for moment, _ in entries[-1:])], default=inf)
         self._kept_logs.append(log)
+
+    def _held(self, envelope: Envelope) -> Envelope:
+        """What others have heard was mostly heard here, too, or by others that have gone: it is held once."""
+        for log in (self, *self._kept_logs):
+            position = log.events.position_of(str(envelope.offset))
+            if position >= 0:
+                return log.events.at(position).envelope
+        return envelope
 
     def _missed(self, client: RecoveryRecord, unseen: list[HeardEvent], start: int) -> list[HeardEvent]:
         """What it has not seen of elsewhere, then what was heard for it from a position on, here alone."""
@@ -386,8 +401,14 @@ class RecoveryLog:
         if self._kept_logs:
             for log in self._kept_logs:
                 log.expire(now)
-            # One without clients may know what another's clients have missed.
-            self._kept_logs = [log for log in self._kept_logs if log._lost or log.events.size_bytes]
+            # One without clients may know what another's clients have missed, as long as it is known here
+            # what came after it.
+            self._kept_logs = [
+                log
+                for log in self._kept_logs
+                if (log._lost or log.events.size_bytes)
+                and self.events.forgotten_at <= log._ended_at + OUTLIVED_SECONDS
+            ]
 
     def sweep(self, now: float) -> None:
         """Once in a while, also where nothing is said: forget what nobody will ask for any more."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -133,7 +134,9 @@ def travelling_event(event: HeardEvent) -> HeardEvent:
 
 
 def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]:
-    """Both lists as one, each in its order; and none of `added` stands behind a later one of its sender."""
+    """Both lists as one, each in its order; and none of `added` stands behind a later one of its sender, nor
+    behind what was heard later: who speaks at two processes goes on at the second when all have heard the
+    first."""
     names = {envelope.offset for _, envelope in known}
     added = [event for event in added if event[1].offset not in names]
     if not known or not added:
@@ -143,12 +146,14 @@ def merged(known: list[HeardEvent], added: list[HeardEvent]) -> list[HeardEvent]
     for place, (_, envelope) in enumerate(known):
         series, number = series_and_number(str(envelope.offset))
         of_series.setdefault(series, []).append((number, place))
+    until = [*accumulate((moment for moment, _ in known), max)]
     before: dict[int, list[HeardEvent]] = {}
     for event in added:
         series, number = series_and_number(str(event[1].offset))
         its = of_series.get(series, [])
         at = bisect_right(its, (number, len(known)))
-        before.setdefault(its[at][1] if at < len(its) else len(known), []).append(event)
+        first, last = its[at - 1][1] + 1 if at else 0, its[at][1] if at < len(its) else len(known)
+        before.setdefault(max(first, min(last, bisect_right(until, event[0]))), []).append(event)
     events: list[HeardEvent] = []
     for place, event in enumerate(known):
         events += before.get(place, ())

@@ -31,12 +31,16 @@ from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue
 
 # Other processes answer in milliseconds, on a loaded machine in seconds; after it the client is a new one.
-FETCH_SECONDS: Final = 10.0
+# The question and the answer travel within it, and in between SETTLE_SECONDS may pass.
+FETCH_SECONDS: Final = 15.0
 # Clients that wait for it; more are new at once.
 LOOKUPS_MAX_COUNT: Final = 10_000
 # Several may know the client, the one better than the other: how long we wait for the others after the first.
 # As long as official adapters wait for other processes (requestsTimeout).
 COMPARE_SECONDS: Final = 5.0
+# How long it is awaited that what a returning client said here has come to all others: where one of them is
+# further behind, what the client says next may be heard before it there.
+SETTLE_SECONDS: Final = 5.0
 # What comes after something is later than it, whatever two clocks say.
 LATER_SECONDS: Final = 1e-6
 # How often we ask again when a process has gone without an answer: its successor may have the client now.
@@ -106,6 +110,7 @@ class Restorer:
 
     Attributes:
         sockets: of the clients that are here, by the secret with which they would come back.
+        answers_count: what others have asked here, and are still to be told.
         returned: told of each secret whose client has come from elsewhere, and when: whoever has offered it
             may forget it.
     """
@@ -115,6 +120,7 @@ class Restorer:
         self._services = services
         self._lookups: dict[str, Lookup] = {}  # by the client's secret
         self.sockets: dict[str, Socket] = {}
+        self.answers_count = 0
         self.returned: Callable[[str, float], None] = lambda pid, came_at: None
         log.begin(services.now())
         services.call_later(SWEEP_SECONDS, self._sweep)
@@ -171,12 +177,27 @@ class Restorer:
             del self.sockets[record.pid]
 
     def answer(self, question: Question, reply: Reply) -> None:
-        """Another process has a client that says it was ours. Raises Malformed."""
+        """Another process has a client that says it was ours. Raises Malformed.
+
+        It is answered once all others have what the client said here: what it says there comes behind it.
+        """
         asked: FetchQuestion = convert(question.data, FetchQuestion)
-        found = None
         if self._services.names.made_on_this_machine(asked.pid):  # the clock of another is not ours
             self._end_former(asked.pid, question.namespace)
-            found = self._log.find(asked.pid, question.namespace, asked.offset, self._services.now())
+            if self._log.offer(asked.pid):
+                self.answers_count += 1
+                settled = Question(QuestionKind.SETTLED, question.namespace)
+                hand_out = partial(self._hand_out, question.namespace, asked, reply)
+                self._services.backplane.request(
+                    PeerRequest(settled, lambda part: None, hand_out, SETTLE_SECONDS)
+                )
+                return
+        reply(None)
+
+    def _hand_out(self, namespace: str, asked: FetchQuestion, reply: Reply, missing_count: int) -> None:
+        """What we know of the client by now; its own words have gone to all but so many."""
+        self.answers_count -= 1
+        found = self._log.find(asked.pid, namespace, asked.offset, self._services.now())
         reply(None if found is None else encode(travelling(found, self._services.complain)))
 
     def returned_elsewhere(self, pid: str, came_at: float | None) -> None:

@@ -13,7 +13,12 @@ from joined_peers import joined
 from python_server.engineio.packet import Prepared
 from python_server.net.link import pair
 from python_server.net.loop import Loop
-from python_server.serve.recovery_handover import CLIENTS_COUNT, EVENTS_COUNT, RecoveryHandover
+from python_server.serve.recovery_handover import (
+    CLIENTS_COUNT,
+    EVENTS_COUNT,
+    QUEUED_MAX_BYTES,
+    RecoveryHandover,
+)
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import RecoveryRecord, encode
@@ -145,6 +150,23 @@ def test_more_than_one_message_holds_arrives_whole(street: Street) -> None:
     street.settle(street.first)
     assert street.second.find("P0") == names
     assert street.second.find(f"P{2 * CLIENTS_COUNT}") == names
+
+
+def test_what_others_wait_for_passes_a_long_hand_over(street: Street) -> None:
+    """However much the link would hold: an answer behind it would come when all of it has been read."""
+    for number in range(10 * EVENTS_COUNT):
+        street.first.say(f"{number}:" + "x" * 500)
+    street.first.siblings._links[2]._max_queued_bytes = 100_000_000
+    street.first.handover.hand_over(2)
+    most_bytes = 0
+
+    def is_done() -> bool:
+        nonlocal most_bytes
+        most_bytes = max(most_bytes, street.first.siblings.queued_for(2))
+        return not street.first.handover.busy
+
+    street.until(is_done)
+    assert 0 < most_bytes < QUEUED_MAX_BYTES + 1200 * EVENTS_COUNT  # before the last message, and that one
 
 
 def test_a_client_that_has_come_back_elsewhere_is_forgotten_by_all(street: Street) -> None:

@@ -21,6 +21,7 @@ from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.recovery.log import RecoveryLog
+from python_server.socketio.recovery.restore import SETTLE_SECONDS
 from python_server.workers import link_messages
 from python_server.workers import peers as siblings_room
 from python_server.workers.peers import GREETING_SECONDS, MessageKind, Peers
@@ -574,7 +575,10 @@ def test_of_two_records_of_a_client_the_later_one_counts(make_world: Any) -> Non
     person.cut()
     person.connect(one)
     person.greet()
-    for sender, receiver in ((one, home), (one, other), (home, one), (other, one)):
+    for sender, receiver in ((one, home), (one, other), (home, one), (home, other)):
+        arrive(town, sender.index, receiver.index)
+    arrive(town, other.index, one.index)
+    for sender, receiver in ((one, home), (other, home), (home, one)):  # all have what was said at home
         arrive(town, sender.index, receiver.index)
     person.room = "green"
     person.enter()
@@ -583,7 +587,9 @@ def test_of_two_records_of_a_client_the_later_one_counts(make_world: Any) -> Non
     person.connect(other)
     person.greet()
     arrive(town, other.index, home.index, 2)
-    arrive(town, home.index, other.index)  # the older record comes first
+    town.tick(SETTLE_SECONDS)  # the one that it came to says nothing to its first home
+    home.world.advance(0.0)
+    arrive(town, home.index, other.index, 2)  # the older record comes first
     finish(town, person)
     assert person.got == ["to green"]
 

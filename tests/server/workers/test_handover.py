@@ -12,8 +12,10 @@ import pytest
 import trustme
 
 from python_server.net.certificates import make_context
+from python_server.net.link import pair
 from python_server.settings import TLSSettings
 from python_server.workers.peers import MessageKind
+from worker_town import Worker
 
 AUTHORITY = trustme.CA()
 CERTIFICATE = AUTHORITY.issue_cert("localhost")
@@ -35,6 +37,25 @@ def test_a_poll_and_a_post_reach_their_home(town: Any) -> None:
     assert town.connect(1).post(sid, b"4hello") == (200, b"ok")
     assert town.connect(3).poll(sid) == (200, b"4hello")
     assert town[2].heard.messages == ["hello"]
+
+
+def test_what_comes_to_a_worker_waits_until_that_one_has_met_all_others(town: Any) -> None:
+    """What it said before would not reach them, and who comes back could not be asked for there."""
+    young = town.workers[4] = Worker(town.loop, 4, town.faults)
+    ends = {index: pair() for index in (1, 2, 3)}
+    for index, (ours, _) in ends.items():
+        young.siblings.join(index, ours, serving=True)
+    for index in (1, 2):
+        town[index].siblings.join(4, ends[index][1], serving=False)
+    young.siblings.begin(lambda: None)
+    town.until(lambda: 4 in town[1].siblings.living)
+    client = town.connect(1)
+    client.send(town.get("EIO=4&transport=polling&sid=4.AAAAAAAAAAAAAAAAAAAA"))
+    town.until(lambda: bool(young.homes.waiting))
+    assert young.answered == []
+    town[3].siblings.join(4, ends[3][1], serving=False)
+    assert client.response()[0] == 400
+    assert young.homes.waiting == []
 
 
 def test_a_parked_poll_waits_at_its_home(town: Any) -> None:

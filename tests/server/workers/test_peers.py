@@ -136,6 +136,7 @@ def test_one_that_has_just_ended_is_not_said_to_be_slow(machine: Machine) -> Non
         assert first.send_all(MessageKind.ENVELOPE, b"x") == 0
         machine.turn()
     assert (first.hears(2), first.hears(3)) == (False, True)
+    assert first.any_unnoticed()  # by itself: what the second one said before is still to be read
     assert (
         machine.complaints == [f"a message of kind {MessageKind.ENVELOPE:d} from worker 1 is not taken"] * 3
     )

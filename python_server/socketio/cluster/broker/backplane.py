@@ -207,7 +207,7 @@ class BrokerBackplane:
             )
 
     def request(self, request: PeerRequest) -> None:
-        if request.question.kind is QuestionKind.FETCH:  # only this machine can answer
+        if request.question.kind in (QuestionKind.FETCH, QuestionKind.SETTLED):  # for this machine alone
             self._inner.request(request)
             return
         if request.to is not None:

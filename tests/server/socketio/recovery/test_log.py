@@ -11,7 +11,12 @@ import pytest
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import ENTRY_BYTES, INDEX_BYTES
-from python_server.socketio.recovery.log import REMEMBERED_TIMES, RecoveryLog, recovery_log
+from python_server.socketio.recovery.log import (
+    OUTLIVED_SECONDS,
+    REMEMBERED_TIMES,
+    RecoveryLog,
+    recovery_log,
+)
 from python_server.socketio.recovery.record import RecoveryRecord, decode_record, encode
 
 
@@ -368,6 +373,19 @@ def test_kept_logs_are_forgotten_in_time() -> None:
     assert len(log.logs(11.0)) == 2
     assert log.find("p", "/", None, 21.0) is None
     assert log.logs(21.0) == [log]
+
+
+def test_a_kept_log_goes_once_what_came_after_it_is_forgotten() -> None:
+    """Nobody's events are whole with it any more; else those of all workers that ever drained add up."""
+    keeper, former = Log(max_bytes=3 * (ENTRY_BYTES + 1) + INDEX_BYTES), Log()
+    former.say(former.next_offset(), now=1.0)
+    keeper.keep(former.tag, former.entries(), former.lost_clients(), 0, former.heard(2.0, {}))
+    for _ in range(4):
+        keeper.say(keeper.next_offset(), now=1.0 + OUTLIVED_SECONDS)
+    assert len(keeper.logs(12.0)) == 2  # the one that is forgotten may have come late
+    for _ in range(4):
+        keeper.say(keeper.next_offset(), now=2.0 + OUTLIVED_SECONDS)
+    assert keeper.logs(13.0) == [keeper]
 
 
 @pytest.mark.parametrize("option", [False, None])

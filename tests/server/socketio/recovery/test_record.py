@@ -158,3 +158,24 @@ def test_what_is_added_stands_behind_nothing_later_of_its_sender(
         return [event(None, name=name[0] * 8 + name[1:]) for name in names.split()]
 
     assert merged(events(known), events(added)) == events(all_of_them)
+
+
+@pytest.mark.parametrize(
+    ("known", "added", "all_of_them"),
+    [
+        ("a1 c2", "b1", "a1 b1 c2"),
+        ("a1 c4", "b2 d3", "a1 b2 d3 c4"),
+        ("a1 d4 c2", "b3", "a1 b3 d4 c2"),  # each of the known was heard elsewhere, with delays of its own
+        ("a9 b5", "a7", "a7 a9 b5"),
+        ("a1 a5 b6", "a2 b5", "a1 a2 a5 b5 b6"),
+    ],
+)
+def test_what_is_added_stands_behind_nothing_that_was_heard_later(
+    known: str, added: str, all_of_them: str
+) -> None:
+    """Who spoke at one process and then at another: at the second it went on when all had heard the first."""
+
+    def events(names: str) -> list[HeardEvent]:
+        return [(float(name[1:]), event(None, name=name[0] * 8 + name[1:])[1]) for name in names.split()]
+
+    assert merged(events(known), events(added)) == events(all_of_them)

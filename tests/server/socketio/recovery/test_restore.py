@@ -25,7 +25,12 @@ from python_server.socketio.recovery.record import (
     travelling,
     travelling_event,
 )
-from python_server.socketio.recovery.restore import COMPARE_SECONDS, SWEEP_SECONDS, TAKEN_SECONDS
+from python_server.socketio.recovery.restore import (
+    COMPARE_SECONDS,
+    SETTLE_SECONDS,
+    SWEEP_SECONDS,
+    TAKEN_SECONDS,
+)
 from returning_person import Person
 
 decode_events = decoder(list[HeardEvent])
@@ -51,20 +56,27 @@ class End:
 
     def request(self, request: PeerRequest) -> None:
         asked = [other for other in self.mesh.living if other != self.index]
-        waiting = set(asked)
+        waiting, has_ended = set(asked), False
+
+        def end() -> None:
+            nonlocal has_ended
+            if not has_ended:
+                has_ended = True
+                request.ended(len(waiting))
 
         def settle(other: int) -> None:
             waiting.discard(other)
             if not waiting:
-                request.ended(0)
+                end()
 
         def answer(other: int) -> None:
             def reply(part: Any, last: bool = True) -> None:
                 told = msgspec.msgpack.encode(part)
 
                 def arrive() -> None:
-                    request.heard(msgspec.msgpack.decode(told))
-                    settle(other)
+                    if not has_ended:
+                        request.heard(msgspec.msgpack.decode(told))
+                        settle(other)
 
                 self.mesh.put(other, self.index, arrive)
 
@@ -73,7 +85,9 @@ class End:
         for other in asked:
             self.mesh.put(self.index, other, lambda other=other: answer(other))
         if not asked:
-            request.ended(0)
+            end()
+        elif request.timeout_seconds is not None:
+            self.mesh[self.index].call_later(request.timeout_seconds, end)
 
     def close(self) -> None:
         pass
@@ -126,6 +140,12 @@ class Mesh:
         ]:
             for pair in ready:
                 self.step(*pair)
+
+    def settle(self, former: int, home: int) -> None:
+        """The former home answers, though others do not tell it that they have what was said there."""
+        self.flow((home, former), (former, home))
+        self.advance(SETTLE_SECONDS)
+        self.flow((former, home))
 
     def advance(self, seconds: float) -> None:
         self.now += seconds
@@ -250,13 +270,58 @@ def test_what_the_former_home_has_not_heard_is_added(mesh: Mesh, person: Person)
     mesh.emit(2, "late for 1")
     mesh.flow((2, 3))
     person.connect(3)
-    mesh.flow((3, 1), (1, 3))
+    mesh.settle(1, 3)
     mesh.advance(COMPARE_SECONDS)
     person.look()
     assert person.got == ["late for 1"]
     mesh.flow()
     person.look()
     assert person.got == ["late for 1"]
+
+
+def test_a_speaker_is_back_once_all_others_have_what_it_said(mesh: Mesh, person: Person) -> None:
+    """A third worker is behind the former home, not behind the new one: the listener there hears in order."""
+    listener = Person(mesh)
+    listener.connect(3)
+    mesh.emit(1, "said at 1")
+    person.lose()
+    person.connect(2)
+    mesh.flow((2, 1), (1, 2), (2, 3), (3, 2))
+    person.look()
+    assert not person.connected
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    mesh.emit(2, "said at 2")
+    mesh.flow()
+    listener.look()
+    assert listener.got == ["said at 1", "said at 2"]
+
+
+def test_a_speaker_does_not_wait_for_one_that_stands_still(mesh: Mesh, person: Person) -> None:
+    person.lose()
+    person.connect(2)
+    mesh.flow((2, 1), (1, 2), (2, 3), (3, 2))
+    person.look()
+    assert not person.connected
+    mesh.advance(SETTLE_SECONDS)
+    mesh.flow((1, 2))
+    person.look()
+    assert person.recovered == [False, True]
+
+
+def test_a_client_that_was_asked_for_may_come_back_to_its_former_home(mesh: Mesh, person: Person) -> None:
+    """While that one waits with its answer: who asked gets none, and the client has missed nothing."""
+    person.lose()
+    person.connect(2)
+    mesh.flow((2, 1), (1, 2))
+    person.lose()
+    person.connect(1)
+    mesh.emit(2, "meanwhile")
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert person.got == ["meanwhile"]
 
 
 @pytest.mark.parametrize("moves_count", [1, 2])
@@ -330,7 +395,7 @@ def test_an_event_that_a_client_has_brought_along_does_not_come_again(mesh: Mesh
     mesh.emit(2, "late for 3")
     mesh.flow((2, 1))
     person.connect(3)
-    mesh.flow((3, 1), (1, 3))
+    mesh.settle(1, 3)
     mesh.advance(COMPARE_SECONDS)  # 2 does not answer
     person.look()
     assert person.got == ["late for 3"]
@@ -676,7 +741,7 @@ def test_what_is_known_from_a_young_process_comes_once(mesh: Mesh, person: Perso
     mesh.emit(2, "second")
     mesh.flow((2, young))
     person.connect(3)
-    mesh.flow((3, young), (young, 3))
+    mesh.settle(young, 3)
     mesh.advance(COMPARE_SECONDS)
     person.look()
     assert person.got == ["early"] if hears_all else ["early", "second"]
