@@ -613,7 +613,9 @@ cdef class Outbox:
         if not self.awaited:
             self.awaited = True
             if self.wake is not None:
-                self.wake(self.whom)
+                # Held by a name: a `wake` that closes the outbox would free the argument of its own call.
+                whom = self.whom
+                self.wake(whom)
         return 0
 
 
