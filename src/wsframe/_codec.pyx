@@ -1294,7 +1294,7 @@ cdef class Decoder:
                 return self.fail(Fault.COMPRESSED_DATA, events)
             came = PyBytes_GET_SIZE(out)
             more = came == wanted
-            if last and not more and not filled and not self.handed_bytes:
+            if last and came < wanted and not filled and not self.handed_bytes:
                 return self.inflated_whole(out, events)
             fits = came if <uint64_t>came <= room else <Py_ssize_t>room
             if fits:
