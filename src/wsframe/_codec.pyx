@@ -613,7 +613,9 @@ cdef class Outbox:
         if not self.awaited:
             self.awaited = True
             if self.wake is not None:
-                self.wake(self.whom)
+                # Held by a name: a `wake` that closes the outbox would free the argument of its own call.
+                whom = self.whom
+                self.wake(whom)
         return 0
 
 
@@ -1292,7 +1294,7 @@ cdef class Decoder:
                 return self.fail(Fault.COMPRESSED_DATA, events)
             came = PyBytes_GET_SIZE(out)
             more = came == wanted
-            if last and not more and not filled and not self.handed_bytes:
+            if last and came < wanted and not filled and not self.handed_bytes:
                 return self.inflated_whole(out, events)
             fits = came if <uint64_t>came <= room else <Py_ssize_t>room
             if fits:

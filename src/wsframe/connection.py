@@ -92,8 +92,7 @@ class Connection:
             fragment_bytes=fragment_bytes,
         )
         self.encoder: Encoder = self.encoder_type(role, deflate=self._deflate)
-        # The bytes of one message, not queued: send them in the order of encoding. The encoder's own method:
-        # one call more would cost as much as the work.
+        # One message's bytes, not queued: send them in this order. A call around it would double its cost.
         self.encode = self.encoder.encode
         # Where to receive the rest of a large payload, or None: use a buffer of your own and `receive_data`.
         # The decoder's own method: asked before every receive, where one call more cost 1 % of an echo.
@@ -289,7 +288,8 @@ class Connection:
             sock.sendall(connection.encode_fragment("the first half, ", final=False))
             sock.sendall(connection.encode_fragment("and the second", final=True))
 
-        Until the final one no other message can be sent, while pings and `close` can.
+        Until the final one no other message can be sent, while pings and `close` can. Before the first, send
+        what is queued and what `outbox` holds; open the outbox between messages only.
 
         Args:
             data: str of a text message, anything bytes-like of a binary one. final: whether the message ends.
@@ -308,19 +308,20 @@ class Connection:
     def encode_fragments(
         self, pieces: Iterable[str | Buffer], compress: bool | None = None
     ) -> Iterator[bytes]:
-        """Yield the frames of one message whose `pieces` are not all known yet; no piece is kept.
+        """Yield the frames of one message whose `pieces` are not all known yet; one piece is kept at a time.
 
             for frame in connection.encode_fragments(iter(lambda: file.read(65_536), b"")):
                 sock.sendall(frame)
 
-        Returns: the frames, each with one piece; without a piece there is no message. An iterable that raises
-        leaves the message unfinished: close then. `compress` and errors are as of `encode_fragment`.
+        Returns: the frames, each with one piece, which was copied: a buffer may be used again. Without pieces
+        there is no message. An iterable that raises leaves the message unfinished: close then. `compress` and
+        errors are as of `encode_fragment`.
         """
-        waiting: str | Buffer | None = None
+        waiting: str | bytes | None = None
         for piece in pieces:
             if waiting is not None:
                 yield self.encode_fragment(waiting, False, compress)
-            waiting = piece
+            waiting = piece if isinstance(piece, str | bytes) else bytes(memoryview(piece))
         if waiting is not None:
             yield self.encode_fragment(waiting, True, compress)
 
@@ -331,7 +332,9 @@ class Connection:
 
         `data`, `final`, `compress` and errors are as of `encode_fragment`.
         """
-        self._queue_message(self.encode_fragment(data, final, compress))
+        self._queue.append(b"")  # first: a frame without a place would be missing in its message
+        self._queue[-1] = self.encode_fragment(data, final, compress)
+        self._pongs = 0
 
     def send_text(self, message: str, compress: bool | None = None) -> None:
         """Queue a text message; `compress` is as of `encode`.

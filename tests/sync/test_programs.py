@@ -5,6 +5,7 @@ It must not call what only one of the two has.
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 from types import ModuleType, SimpleNamespace
@@ -75,9 +76,12 @@ def test_fragments(library: Any, peer: str, compression: str | None) -> None:
         websocket.send(iter(["Gr", "ü", "", "ße" * 1000]))
         websocket.send([b"a", bytearray(b"b"), memoryview(b"c")])
         websocket.send([])
+        source, buffer = io.BytesIO(b"one buffer for all"), bytearray(5)
+        websocket.send(iter(lambda: memoryview(buffer)[: source.readinto(buffer)], b""))
         websocket.send(["alone"])
         assert websocket.recv() == "Grü" + "ße" * 1000
         assert websocket.recv() == b"abc"
+        assert websocket.recv() == source.getvalue()
         assert websocket.recv() == "alone"
 
 

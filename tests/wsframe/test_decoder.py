@@ -357,3 +357,9 @@ def test_decoders_are_not_copied() -> None:
     codec = pytest.importorskip("wsframe._codec", reason="a WSFRAME_PURE=1 build has no compiled core")
     with pytest.raises(TypeError):
         copy.copy(codec.Decoder(Role.SERVER))
+
+
+def test_the_limit_holds_though_inflate_gives_more_than_was_asked_for(core: ModuleType) -> None:
+    decoder = core.Decoder(Role.CLIENT, max_message_bytes=10, inflate=lambda chunk, last, most: bytes(100))
+    (fault,) = decoder.receive(b"\xc2\x03abc")
+    assert fault.code == 1009

@@ -5,6 +5,7 @@ It must not know a network: streams are fed whole, byte by byte and at every cut
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import random
@@ -276,6 +277,38 @@ def test_an_iterable_that_raises_leaves_the_message_unfinished(connection_type: 
     assert peer.unfinished
     us.close(1011)
     assert peer.receive_data(us.data_to_send()) == [Close(1011, "")]
+
+
+@pytest.mark.parametrize("agreement", [None, deflate.Agreement()])
+def test_an_iterable_may_use_one_buffer_again(
+    connection_type: Maker, agreement: deflate.Agreement | None
+) -> None:
+    us, peer = (connection_type(role, deflate=agreement) for role in (Role.CLIENT, Role.SERVER))
+    source, buffer = io.BytesIO(b"a" * 10 + b"b" * 10 + b"c" * 5), bytearray(10)
+    pieces = iter(lambda: memoryview(buffer)[: source.readinto(buffer)], b"")
+    assert peer.receive_data(b"".join(us.encode_fragments(pieces))) == [source.getvalue()]
+    with pytest.raises(TypeError):
+        list(us.encode_fragments([None]))  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_fragment_without_a_place_in_the_queue_was_not_begun(connection_type: Maker, final: bool) -> None:
+    class Full(list[bytes]):
+        def append(self, frame: bytes) -> None:
+            raise MemoryError
+
+    us, peer = connection_type(Role.SERVER), connection_type(Role.CLIENT)
+    peer.receive_data(us.encode_fragment("one, ", final=False))
+    queue, us._queue = us._queue, Full()
+    with pytest.raises(MemoryError):
+        us.send_fragment("two, ", final=final)
+    us._queue = queue
+    with pytest.raises(TypeError):
+        us.send_fragment(b"bytes", final=True)
+    assert us.data_to_send() == b""
+    us.send_fragment("two, ", final=False)
+    us.send_fragment("three", final=True)
+    assert peer.receive_data(us.data_to_send()) == ["one, two, three"]
 
 
 def test_a_compressed_message_that_failed_in_the_middle_cannot_go_on(

@@ -254,6 +254,24 @@ def test_what_was_joined_last_goes_with_the_cache(core: ModuleType) -> None:
 
 
 @counts_memory
+def test_whom_it_wakes_lives_until_he_is_awake(core: ModuleType) -> None:
+    """A callable without a frame of its own looks at its argument again after the outbox let go of it."""
+
+    class Closes:
+        def __init__(self, outbox: Any) -> None:
+            self.outbox = outbox
+
+        def __float__(self) -> float:
+            self.outbox.close()
+            return "no float"  # type: ignore[return-value]
+
+    outbox = core.Outbox()
+    outbox.open(WIDE, float, Closes(outbox))
+    with pytest.raises(TypeError, match="Closes"):
+        outbox.send("news")
+    assert outbox.take() == b"\x81\x04news"
+
+
 def test_it_lets_go_of_whom_it_would_wake(core: ModuleType) -> None:
     outbox, whom = core.Outbox(), []
     before = sys.getrefcount(whom)

@@ -128,7 +128,8 @@ class ClientConnection:
             for piece in pieces:
                 if waiting is not None:
                     self._send_piece(waiting, owner, False, timeout)
-                waiting = piece
+                # A copy: the iterable may use its buffer again.
+                waiting = piece if isinstance(piece, str | bytes) else bytes(memoryview(piece))
             if waiting is not None:
                 self._send_piece(waiting, owner, True, timeout)
         except BaseException:
