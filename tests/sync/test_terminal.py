@@ -237,7 +237,7 @@ def test_socketio(events: str) -> None:
 
 
 def test_socketio_without_an_answer(peer: str) -> None:
-    code, _, error = run(f"{peer}/silent", "--socketio", "--timeout", "0.1", *FOR_EVER)
+    code, _, error = run(f"{peer}/silent/", "--socketio", "--timeout", "0.1", *FOR_EVER)
     assert code == 1
     assert "did not let us join / within 0.1 seconds" in error
 
