@@ -293,7 +293,12 @@ def test_times_longer_than_the_system_can_wait(
     pair: tuple[socket.socket, socket.socket], seconds: float
 ) -> None:
     ours, theirs = pair
-    thread = Answering(theirs, lambda server, event: isinstance(event, Ping) and server.send_text("at last"))
+
+    def reply(server: Connection, event: object) -> None:
+        if isinstance(event, Ping):
+            server.send_text("at last")
+
+    thread = Answering(theirs, reply)
     thread.start()
     websocket = opened(ours, open_timeout=seconds, ping_interval=None)
     threading.Timer(SOON, websocket.ping).start()  # while the other waits, or before
