@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import ssl
 import sys
@@ -47,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prog = "python -m wsframe"
     if words[:1] == ["connect"]:
         prog, words = "wsframe connect", words[1:]
+    open_closed_streams()
     options = make_parser(prog).parse_args(words)
     try:
         converse(options)
@@ -57,9 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except UsageError as error:
         return complain(prog, error, 2)
-    except (WebSocketException, OSError, ValueError) as error:
+    except (WebSocketException, OSError, ValueError, RecursionError, MemoryError) as error:
         return complain(prog, error, 1)
     return 0
+
+
+def open_closed_streams() -> None:
+    """Those that the shell has closed, `<&-`: the socket would get their number, and be read as the input."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def complain(prog: str, error: Exception, code: int) -> int:
@@ -67,8 +76,19 @@ def complain(prog: str, error: Exception, code: int) -> int:
     words = str(error) or type(error).__name__
     if isinstance(error, InvalidStatus):
         words += f" {error.response.body[:200].decode(errors='replace')}"
-    print(f"{prog}: {' '.join(words.split())}", file=sys.stderr)
+    # The server's words are among them: no control characters for the terminal.
+    line = "".join(char if char.isprintable() else "?" for char in " ".join(words.split()))
+    if sys.stderr is not None:  # print would take the output instead
+        print(f"{prog}: {line}", file=sys.stderr)
     return code
+
+
+def seconds(text: str) -> float:
+    """As an argument. Raises ValueError."""
+    value = float(text)
+    if not value >= 0:
+        raise ValueError(text)
+    return value
 
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
@@ -88,8 +108,8 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     add("--binary", action="store_true", help="send lines as binary messages, print those as they are")
     add("--insecure", action="store_true", help="accept any certificate (TLS)")
     add("--cacert", metavar="FILE", help="authorities to trust instead of the system's (TLS)")
-    add("--timeout", metavar="SECONDS", type=float, default=10.0, help="to open and to close (%(default)s)")
-    add("--wait", metavar="SECONDS", type=float, default=1.0, help="see below (%(default)s); inf: no end")
+    add("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="to open and to close (%(default)s)")
+    add("--wait", metavar="SECONDS", type=seconds, default=1.0, help="see below (%(default)s); inf: no end")
     add("--max-size", metavar="BYTES", type=int, default=2**20, help="of one message (%(default)s)")
     add("--ping", action="store_true", help="print how many milliseconds a ping takes, and end")
     add("--socketio", action="store_true", help="speak Socket.IO, with the extra `server`")
@@ -131,7 +151,7 @@ def converse(options: argparse.Namespace) -> None:
             show(f"{websocket.latency * 1000:.3f} ms\n".encode())
         elif options.socketio:
             talk = socketio().SocketIOTalk(websocket, options.namespace)
-            talk.connect(auth)
+            talk.connect(auth, options.timeout)
             sends = (partial(talk.emit, *event) for event in events or map(event_of, stdin_lines()))
             exchange(websocket, sends, (line.encode() + b"\n" for line in talk.lines()), options.wait)
         else:
@@ -158,7 +178,7 @@ def exchange(
             for send in sends:
                 send()
             websocket.ping().wait()
-            while came.wait(None if math.isinf(wait) else wait):
+            while came.wait(min(wait, threading.TIMEOUT_MAX)):
                 came.clear()
         except ConnectionClosed:
             return  # the other thread says why
@@ -204,7 +224,7 @@ def event_of(line: bytes) -> tuple[str, list[object]]:
             value, end = json.JSONDecoder().raw_decode(rest)
             arguments.append(value)
             rest = rest[end:]
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise not_json(rest, error) from None
     return name, arguments
 
@@ -213,7 +233,7 @@ def json_value(text: str) -> object:
     """Raises ValueError."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise not_json(text, error) from None
 
 
@@ -251,8 +271,9 @@ def shown(message: str | bytes, as_it_is: bool) -> bytes:
 
 def show(line: bytes) -> None:
     """Now: the next program of a pipe may wait for it."""
-    sys.stdout.buffer.write(line)
-    sys.stdout.buffer.flush()
+    if sys.stdout is not None:  # closed: as print does
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
 
 
 def socketio() -> ModuleType:

@@ -45,6 +45,9 @@ def converse(websocket: ServerConnection) -> None:
             websocket.send("text")
         elif word == "drop":
             websocket.socket.shutdown(2)
+        elif word == "silent":
+            for _ in websocket:
+                pass
         elif word == "headers":
             for name in ("Host", "Origin", "X-Test", "User-Agent", "Authorization"):
                 websocket.send(f"{name}: {websocket.request.headers.get(name)}")

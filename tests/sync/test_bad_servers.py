@@ -260,6 +260,53 @@ def test_a_flood_that_is_no_message(
         websocket.send("too late")
 
 
+@pytest.mark.parametrize("name", ["ping", "pong"])
+def test_a_flood_keeps_no_other_thread_waiting(
+    pair: tuple[socket.socket, socket.socket], flooded: Callable[[bytes], socket.socket], name: str
+) -> None:
+    """One thread receives without a pause; another can send and close."""
+    pair[1].sendall(answer())
+    websocket = opened(flooded(encode_frame(Opcode[name.upper()], b"x")))
+
+    def receive() -> None:
+        with suppress(ConnectionClosedError):
+            websocket.recv()
+
+    def send_and_close() -> None:
+        for _ in range(3):
+            websocket.send("while they come")
+        websocket.close()
+
+    receiver, sender = (threading.Thread(target=target, daemon=True) for target in (receive, send_and_close))
+    receiver.start()
+    while not websocket._changed._lock.locked():  # type: ignore[attr-defined]
+        pass
+    sender.start()
+    sender.join(LONG)
+    assert not sender.is_alive()
+    receiver.join(LONG)
+    assert not receiver.is_alive()
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), 1e300, 1e8])
+def test_times_longer_than_the_system_can_wait(
+    pair: tuple[socket.socket, socket.socket], seconds: float
+) -> None:
+    ours, theirs = pair
+
+    def reply(server: Connection, event: object) -> None:
+        if isinstance(event, Ping):
+            server.send_text("at last")
+
+    thread = Answering(theirs, reply)
+    thread.start()
+    websocket = opened(ours, open_timeout=seconds, ping_interval=None)
+    threading.Timer(SOON, websocket.ping).start()  # while the other waits, or before
+    assert websocket.recv(timeout=seconds) == "at last"
+    websocket.close()
+    thread.join(LONG)
+
+
 def test_a_flood_of_messages_waits_outside(
     pair: tuple[socket.socket, socket.socket], flooded: Callable[[bytes], socket.socket]
 ) -> None:

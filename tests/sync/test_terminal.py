@@ -8,8 +8,10 @@ from __future__ import annotations
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -234,6 +236,23 @@ def test_socketio(events: str) -> None:
     assert again[1].decode().splitlines()[:4] == expected
 
 
+def test_socketio_without_an_answer(peer: str) -> None:
+    code, _, error = run(f"{peer}/silent/", "--socketio", "--timeout", "0.1", *FOR_EVER)
+    assert code == 1
+    assert "did not let us join / within 0.1 seconds" in error
+
+
+def test_socketio_json_too_deep(events: str) -> None:
+    deep = "[" * 100_000
+    code, _, error = run(events, "--socketio", "--auth", deep)
+    assert code == 2
+    assert "is not JSON" in error
+    words = [events, "--socketio", "--namespace", "/shop", "--auth", '{"a": 1}', *FOR_EVER]
+    code, _, error = run(*words, said=b"order " + deep.encode())
+    assert code == 1
+    assert "is not JSON" in error
+
+
 def test_socketio_refused(events: str) -> None:
     words = [events, "--socketio", "--namespace", "/shop", *FOR_EVER]
     code, _, error = run(*words, "--event", "order")
@@ -264,3 +283,41 @@ def test_socketio_without_the_servers_packages() -> None:
     assert code == 2
     assert "--socketio needs msgspec" in error
     assert "wsframe[server]" in error
+
+
+@pytest.mark.parametrize(("closed", "output"), [("<&-", b""), (">&-", b""), ("2>&-", b"one\n")])
+def test_closed_streams(peer: str, closed: str, output: bytes) -> None:
+    """The socket does not take their place."""
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND]
+    wait = ["--wait", "0"] if closed == "<&-" else FOR_EVER
+    path = "echo" if closed == "<&-" else "count/1"
+    assert run(f"{peer}/{path}", *wait, said=b"one\n", command=command) == (0, output, "")
+    if closed == "2>&-":
+        assert run(f"{peer}/forbidden", command=command) == (1, b"", "")
+
+
+def test_times(peer: str) -> None:
+    for seconds in ("inf", "1e300"):
+        words = ["--timeout", seconds, "--wait", seconds]
+        assert run(f"{peer}/count/1", *words, said=b"one\n") == (0, b"one\n", "")
+    for wrong in ("nan", "-1", "soon"):
+        for name in ("--timeout", "--wait"):
+            done = subprocess.run([*COMMAND, "ws://h/", name, wrong], capture_output=True, check=False)
+            assert done.returncode == 2
+            assert b"invalid seconds value" in done.stderr
+
+
+def test_no_control_characters_in_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            with server.accept()[0] as client:
+                client.recv(65_536)
+                client.sendall(b"HTTP/1.1 403 No\x9b\r\n\r\n\x1b[31mred")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        code, _, error = run(f"ws://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+    assert (code, error.rstrip("\n").isprintable()) == (1, True)
+    assert error.endswith("HTTP 403 No? ?[31mred\n")

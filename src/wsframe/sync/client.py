@@ -16,7 +16,7 @@ from ..connection import Connection
 from ..deflate import Options
 from ..types import DEFAULT_MAX_MESSAGE_BYTES, Role
 from .connection import ClientConnection
-from .driver import READ_BYTES, ClientLimits, Seconds
+from .driver import READ_BYTES, WAIT_MAX_SECONDS, ClientLimits, Seconds, later
 from .exceptions import HandshakeResponse, InvalidHandshake, InvalidStatus
 from .opening import (
     ResponseHead,
@@ -69,7 +69,7 @@ def connect(
     target = parse_uri(uri)
     _check(target, ssl, compression, proxy)
     request = _request(target, origin, subprotocols, compression, additional_headers, user_agent_header)
-    deadline = None if open_timeout is None else time.monotonic() + open_timeout
+    deadline = later(open_timeout)
     opened = _open_tcp(target, deadline) if sock is None else sock
     try:
         if target.secure:
@@ -126,7 +126,7 @@ def _left(deadline: Seconds) -> Seconds:
     seconds = deadline - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("timed out during opening handshake")
-    return seconds
+    return min(seconds, WAIT_MAX_SECONDS)
 
 
 def _open_tcp(target: Target, deadline: Seconds) -> socket.socket:

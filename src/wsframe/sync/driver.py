@@ -23,6 +23,11 @@ from .exceptions import ConcurrencyError
 READ_BYTES: Final = 65_536
 # After a time-out what the system holds already is taken, but not without end.
 LATE_SECONDS: Final = 0.1
+# Whoever receives without a pause lets go of the lock so often, and for so long that a thread wakes up.
+TURN_SECONDS: Final = 0.01
+PAUSE_SECONDS: Final = 0.0001
+# No call of the system waits longer: poll refuses 25 days, and every one refuses infinity.
+WAIT_MAX_SECONDS: Final = 86_400.0
 # Unlike epoll it needs no descriptor of its own.
 Poller: Final = getattr(selectors, "PollSelector", selectors.SelectSelector)
 NOT_NOW: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -97,12 +102,27 @@ class SocketDriver:
 
     def until(self, done: Callable[[], bool], deadline: Seconds) -> None:
         """Send and receive until `done`. Raises TimeoutError."""
+        turn_ends = time.monotonic() + TURN_SECONDS
         while not done():
             if not self.move():
                 if not done():
                     self._wait(deadline)
-            elif deadline is not None and time.monotonic() >= deadline + LATE_SECONDS and not done():
+                    turn_ends = time.monotonic() + TURN_SECONDS
+                continue
+            now = time.monotonic()
+            if deadline is not None and now >= deadline + LATE_SECONDS and not done():
                 raise TimeoutError
+            if now >= turn_ends:
+                self._let_others_in()
+                turn_ends = time.monotonic() + TURN_SECONDS
+
+    def _let_others_in(self) -> None:
+        """A server that sends without end would keep them waiting: to send, or to close."""
+        self.changed.release()
+        try:
+            time.sleep(PAUSE_SECONDS)
+        finally:
+            self.changed.acquire()
 
     def drain(self, timeout: Seconds) -> None:
         """Until what is to be sent has left. Raises TimeoutError: TCP ends then, as a part may have left."""
@@ -145,7 +165,7 @@ class SocketDriver:
         reads = not self._reading and self._has_room()
         alarm = self._keepalive_at if reads and self._connection.state is State.OPEN else None
         times = [at for at in (deadline, alarm) if at is not None]
-        seconds = max(0.0, min(times) - now) if times else None
+        seconds = min(max(0.0, min(times) - now), WAIT_MAX_SECONDS) if times else None
         if not reads and not self._unsent:
             self.changed.wait(seconds)  # for the thread that receives, or the one that makes room
             return

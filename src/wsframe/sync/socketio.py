@@ -6,6 +6,7 @@ It must not know arguments or outputs. The packets are `python_server`'s: the on
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +15,7 @@ from python_server.engineio.packet import EnginePacketType, decode_packet
 from python_server.socketio.packet import Packet, PacketType, RefusalError, TextCodec
 
 from .connection import ClientConnection
+from .driver import Seconds, later
 from .exceptions import ConnectionClosedOK, WebSocketException
 
 
@@ -39,12 +41,20 @@ class SocketIOTalk:
         self._codec = TextCodec()
         self._asked_count = 0
         self._packets = self._received()
+        self._join_by: Seconds = None
 
-    def connect(self, auth: object) -> None:
-        """Join the namespace. Raises SocketIOError, and as `recv` does."""
+    def connect(self, auth: object, timeout: Seconds) -> None:
+        """Join the namespace within `timeout` seconds. Raises SocketIOError, and as `recv` does."""
+        self._join_by = later(timeout)
         with suppress(ConnectionClosedOK):
             self._send(PacketType.CONNECT, auth, None)
-        if not any(packet.kind is PacketType.CONNECT for packet in self._packets):
+        try:
+            joined = any(packet.kind is PacketType.CONNECT for packet in self._packets)
+        except TimeoutError:
+            words = f"the server did not let us join {self._namespace} within {timeout} seconds"
+            raise TimeoutError(words) from None
+        self._join_by = None
+        if not joined:
             raise SocketIOError(f"the server closed the connection before it let us join {self._namespace}")
 
     def emit(self, name: str, arguments: list[object]) -> None:
@@ -72,7 +82,10 @@ class SocketIOTalk:
         """Packets of the namespace; heartbeats are answered here. Raises SocketIOError."""
         decoder = self._codec.decoder()
         with suppress(ConnectionClosedOK):
-            for message in self._websocket:
+            while True:
+                message = self._websocket.recv(
+                    None if self._join_by is None else max(0.0, self._join_by - time.monotonic())
+                )
                 try:
                     kind, data = decode_packet(message)
                     packet = decoder.receive(data) if kind is EnginePacketType.MESSAGE else None
