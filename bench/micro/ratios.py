@@ -165,6 +165,15 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _rounded(value: Any) -> Any:
+    """Figures to five digits: the file stays small, and says no more than was measured."""
+    if isinstance(value, float):
+        return float(f"{value:.5g}")
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, list) else value
+
+
 def main() -> int:
     options = arguments()
     if options.against:
@@ -189,7 +198,7 @@ def main() -> int:
     }
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
+        options.out.write_text(json.dumps(_rounded(report), indent=0) + "\n")
     print(
         f"decoder: {report['decoder_bytes']} bytes; "
         f"load {report['load_before']:.1f} to {report['load_after']:.1f}"

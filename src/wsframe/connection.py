@@ -125,6 +125,8 @@ class Connection:
         An internal exception (for example MemoryError) fails the connection with 1011. What came before it in
         the same bytes is returned first; then the next call raises the exception.
         """
+        if self.state is _CLOSED:
+            data, length = b"", 0  # section 1.4 and 7.1.7: nothing after the close is looked at
         try:
             events = self.decoder.receive(data, length)
         except BaseException:

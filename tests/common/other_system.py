@@ -5,7 +5,9 @@ plugin of pytest (`-p other_system`, OTHER_SYSTEM=poll) it is there before the t
 """
 
 import asyncio  # noqa: F401  # as this system has it: its own modules name what is taken away
+import contextlib
 import errno
+import importlib
 import importlib.abc
 import os
 import runpy
@@ -130,4 +132,7 @@ if __name__ == "__main__":
     sys.path[0] = os.getcwd()  # as -m has it
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 elif os.environ.get("OTHER_SYSTEM"):
+    # What plugins of pytest import when it is there, as this system has it.
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("trio")
     take_away(os.environ["OTHER_SYSTEM"], keep=frozenset({"getuid"}))  # pytest asks for it
