@@ -36,9 +36,7 @@ MAX_WAITING_PONGS = 64
 # Told to the peer, who need not know more.
 INTERNAL_ERROR_REASON = "an internal error (RFC 6455 section 7.4.1)"
 # An enum's member costs ten times a global in CPython 3.11, and these are asked for with every message.
-_OPEN = State.OPEN
 _CLOSED = State.CLOSED
-_TEXT, _BINARY = int(Opcode.TEXT), int(Opcode.BINARY)
 _INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
 
 
@@ -247,7 +245,7 @@ class Connection:
         """Section 7.4.1, code 1011: not the peer's fault. Without memory for a close frame there is none."""
         if self.close_code is None:
             self.close_code, self.close_reason = _INTERNAL_ERROR, INTERNAL_ERROR_REASON
-        tells = self.state is _OPEN
+        tells = self.state is State.OPEN
         self._become(_CLOSED)  # as "fail" has it from every state; the table's keys would ask for memory
         try:
             self.decoder.close()
@@ -280,7 +278,7 @@ class Connection:
         """
         if not self.plain or not self.encoder.open or self.encoder.unfinished:
             return (self.encode(message, compress),)
-        opcode = _TEXT if isinstance(message, str) else _BINARY
+        opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
         payload = message.encode() if isinstance(message, str) else message
         return encode_header(opcode, len(memoryview(payload).cast("B"))), payload
 
