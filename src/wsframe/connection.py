@@ -35,8 +35,8 @@ Buffer = bytes | bytearray | memoryview
 MAX_WAITING_PONGS = 64
 # Told to the peer, who need not know more.
 INTERNAL_ERROR_REASON = "an internal error (RFC 6455 section 7.4.1)"
-# An enum's member costs ten times a global in CPython 3.11, and these are asked for with every message.
-_CLOSED = State.CLOSED
+# In CPython 3.11 an enum's member costs ten times a global, and memory, which may be what there is none of.
+_OPEN, _CLOSED = State.OPEN, State.CLOSED
 _INTERNAL_ERROR = int(CloseCode.INTERNAL_ERROR)
 
 
@@ -245,7 +245,7 @@ class Connection:
         """Section 7.4.1, code 1011: not the peer's fault. Without memory for a close frame there is none."""
         if self.close_code is None:
             self.close_code, self.close_reason = _INTERNAL_ERROR, INTERNAL_ERROR_REASON
-        tells = self.state is State.OPEN
+        tells = self.state is _OPEN
         self._become(_CLOSED)  # as "fail" has it from every state; the table's keys would ask for memory
         try:
             self.decoder.close()
