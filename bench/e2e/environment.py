@@ -71,7 +71,7 @@ def our_options(python: Path | None = None) -> str:
 
 def install_ours() -> list[str]:
     trouble = trouble_of([PYTHON, "-m", "pip", "install", "-q", "--force-reinstall", "--no-deps", ROOT])
-    trouble = trouble or trouble_of([PYTHON, "-m", "pip", "install", "-q", ROOT])
+    trouble = trouble or trouble_of([PYTHON, "-m", "pip", "install", "-q", f"{ROOT}[server]"])
     return [f"ours: {trouble}"] if trouble else []
 
 
