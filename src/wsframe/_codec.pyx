@@ -1381,17 +1381,15 @@ cdef class Decoder:
                 unfinished += 1
             memcpy(rest, storage.place + storage.filled - unfinished, unfinished)
             storage.filled -= unfinished
-        if storage.filled:
-            self.handed_bytes += storage.filled
-            self.attention = True
-            events.append(Fragment(storage.give(), False))
-            self.storage = None
-        else:
+        if not storage.filled:
             storage.filled = unfinished
             return 0
+        self.handed_bytes += storage.filled
+        self.attention = True
+        events.append(Fragment(storage.give(), False))
+        self.storage = None
         if unfinished:
             self.reserve(unfinished, unfinished)
-            self.storage.ascii = False
             memcpy(self.storage.place, rest, unfinished)
             self.storage.filled = unfinished
         return 0
