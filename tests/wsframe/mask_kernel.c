@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "guarded_area.h"
 
 #ifdef WITH_WORDS
 #undef __SSE2__
@@ -47,20 +46,9 @@ static const struct function {
     {"wide", wsf_xor_wide, 0, LONGEST, WSF_WIDE_STEP, 1},
 };
 
-/* Two areas, each between two pages that nobody may touch: a byte too many ends the program. */
 static uint8_t *from_area, *to_area;
 static uint8_t payload[LONGEST], expected[LONGEST];
 static unsigned long calls;
-
-static uint8_t *guarded_area(void) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (AREA + page - 1) / page * page;
-    uint8_t *area = mmap(NULL, size + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (area == MAP_FAILED || mprotect(area, page, PROT_NONE) || mprotect(area + page + size, page, PROT_NONE)) {
-        perror("guarded area");
-        exit(2);
-    }
-    return area + page + size - AREA;
-}
 
 static void wrong(const char *what, const struct function *f, size_t n, const uint8_t *dst, const uint8_t *src) {
     printf("%s: %s, %zu bytes, to place %zu, from place %zu%s\n", f->name, what, n, (size_t)(dst - to_area),
@@ -159,8 +147,8 @@ static void try_offsets(const uint8_t *mask) {
 int main(int count, char **arguments) {
     const uint8_t masks[2][4] = {{0x37, 0xFA, 0x21, 0x3D}, {0x81, 0x85, 0x00, 0xFF}};
     const size_t few = count > 1 && arguments[1][0] == 'f';
-    from_area = guarded_area();
-    to_area = guarded_area();
+    from_area = guarded_area(AREA);
+    to_area = guarded_area(AREA);
     for (size_t i = 0; i < sizeof FUNCTIONS / sizeof *FUNCTIONS; i++) {
         const struct function *f = FUNCTIONS + i;
         if (f->wide && !wsf_has_avx2()) continue;

@@ -3,10 +3,9 @@
 #define _DEFAULT_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include <stdint.h>
 #include <string.h>
+#include "guarded_area.h"
 
 #ifdef WITH_WORDS
 #undef __x86_64__
@@ -21,20 +20,9 @@ static const uint8_t EDGES[] = {0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 
                                 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xFF};
 enum { EDGE_COUNT = sizeof EDGES };
 
-/* An area between two pages that nobody may touch: a byte too many ends the program. */
 static uint8_t *text_area, *out_area;
 static unsigned long tried;
 static int few;
-
-static uint8_t *guarded_area(void) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (LONGEST + page - 1) / page * page;
-    uint8_t *area = mmap(NULL, size + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (area == MAP_FAILED || mprotect(area, page, PROT_NONE) || mprotect(area + page + size, page, PROT_NONE)) {
-        perror("guarded area");
-        exit(2);
-    }
-    return area + page + size - LONGEST;
-}
 
 static void wrong(const char *what, const uint8_t *p, size_t n) {
     printf("%s, %zu bytes:", what, n);
@@ -250,8 +238,8 @@ static void try_widening(void) {
 
 int main(int count, char **arguments) {
     few = count > 1 && arguments[1][0] == 'f';
-    text_area = guarded_area();
-    out_area = guarded_area();
+    text_area = guarded_area(LONGEST);
+    out_area = guarded_area(LONGEST);
     wsf_utf8_make_tables();
     try_sequences();
     try_all();
