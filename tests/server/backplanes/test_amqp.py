@@ -188,14 +188,8 @@ class TestRabbitMQ(BackplaneTests):
             subscriber.unsubscribe([f"{CHANNEL}#/#{number}"])
         assert list(subscriber._channels.values()) == [CHANNEL]
 
-    def test_large_messages_are_not_gathered(self, connect: Any) -> None:
-        subscriber, publisher = connect("subscriber"), connect("publisher")
-        subscriber.subscribe([CHANNEL])
-        publisher.publish([(CHANNEL, b"x" * 200_000)] * 4)
-        counts: list[int] = []
-        while sum(counts) < 4:
-            counts.append(len(subscriber.receive(5.0)))
-        assert max(counts) <= 2
+    def test_large_messages_are_not_gathered(self, gathered_counts: Any) -> None:
+        assert max(gathered_counts(4, 200_000)) <= 2
 
     def test_a_user_needs_the_rights_that_the_page_names(self, rabbitmq: OwnRabbitMQ) -> None:
         """And may not do the same on another channel."""

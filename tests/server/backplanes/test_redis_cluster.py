@@ -92,14 +92,8 @@ class TestRedisCluster(BackplaneTests):
         with pytest.raises(redis.ConnectionError):
             subscriber.receive(5.0)
 
-    def test_large_messages_are_not_gathered(self, connect: Any) -> None:
-        subscriber, publisher = connect("subscriber"), connect("publisher")
-        subscriber.subscribe([CHANNEL])
-        publisher.publish([(CHANNEL, b"x" * 200_000)] * 4)
-        counts: list[int] = []
-        while sum(counts) < 4:
-            counts.append(len(subscriber.receive(5.0)))
-        assert max(counts) <= 2
+    def test_large_messages_are_not_gathered(self, gathered_counts: Any) -> None:
+        assert max(gathered_counts(4, 200_000)) <= 2
 
     def test_a_slot_that_moves_is_followed(self, connect: Any, cluster: OwnRedisCluster) -> None:
         """The subscriber is told, and subscribes anew over another connection; the writer asks again."""
