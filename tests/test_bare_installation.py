@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 import package_contents
 from built_package import built, copied_tree, needs_build_tools
+from running_program import run_to_its_end
 
 PATIENCE_SECONDS = 120
 WHAT = (
@@ -57,17 +58,8 @@ def run(bare: Path, tmp_path: Path) -> Run:
     """run("wsframe", "status", lent=FOLDER): a program of the environment, its status and what it said."""
 
     def call(program: str, *words: str, lent: Path | None = None, **more: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [bare / program, *words],
-            cwd=tmp_path,
-            env={"PATH": f"{bare}:/usr/bin:/bin"} | ({"PYTHONPATH": str(lent)} if lent else {}) | more,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-        return done.returncode, done.stdout
+        environment = {"PATH": f"{bare}:/usr/bin:/bin"} | ({"PYTHONPATH": str(lent)} if lent else {}) | more
+        return run_to_its_end([bare / program, *words], tmp_path, environment, PATIENCE_SECONDS)
 
     return call
 

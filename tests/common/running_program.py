@@ -7,11 +7,32 @@ import os
 import re
 import subprocess
 import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any
 
 PATIENCE_SECONDS = 60.0  # of a machine with far more to do than this
+
+
+def run_to_its_end(
+    command: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    seconds: float = PATIENCE_SECONDS,
+) -> tuple[int, str]:
+    """A program that ends by itself: its status, and what it said on both outputs."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    return done.returncode, done.stdout
 
 
 class RunningProgram:

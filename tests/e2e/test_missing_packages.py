@@ -3,7 +3,6 @@
 It must not know where a package is imported: the process that is started has a finder that skips it.
 """
 
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
@@ -14,9 +13,9 @@ import pytest
 from packaging.requirements import Requirement
 
 from python_server import SERVER_MODULES
+from running_program import run_to_its_end
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 60
 GOOD = "The configuration is good."
 # Python imports a module of this name at each start, that of workers and checks as well.
 HIDING = """\
@@ -90,17 +89,7 @@ def lacking(tmp_path: Path) -> Callable[[str], dict[str, str]]:
 
 
 def run(folder: Path, environment: dict[str, str], *command: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    return run_to_its_end([sys.executable, *command], folder, environment)
 
 
 def test_every_extra_has_a_row() -> None:
