@@ -123,9 +123,8 @@ class Connection:
         An internal exception (for example MemoryError) fails the connection with 1011. What came before it in
         the same bytes is returned first; then the next call raises the exception.
         """
-        if self.state is _CLOSED:
-            data, length = b"", 0  # section 1.4 and 7.1.7: nothing after the close is looked at
         try:
+            # Sections 1.4 and 7.1.7: of a closed connection it is closed, and looks at nothing.
             events = self.decoder.receive(data, length)
         except BaseException:
             self._end_failed()
@@ -144,7 +143,7 @@ class Connection:
 
         Returns: as `receive_data`.
         """
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return self.receive_data(b"")
         try:
             events = self.decoder.buffer_received(nbytes)
