@@ -258,7 +258,7 @@ class Loop:
         self._more = True
 
     def call_at_turn_end(self, function: Callable[[], None]) -> None:
-        """Call `function` once, after this turn's flush."""
+        """Call `function` once, after this turn's flush, or before it where a flush of many has waited."""
         self._last.append(function)
         self._more = True
 
@@ -336,13 +336,22 @@ class Loop:
             if len(self._dirty) >= WIDE_MIN_COUNT and not (self._wide_waited or self._stopping):
                 self._wide_waited = True
                 return  # to the next turn, which waits for nothing
+            if self._wide_waited and self._last:
+                # What the handlers of that look say leaves with it as well: two broadcasts in flight to 200
+                # clients, by handlers in threads, 1.8x the deliveries; eight, 1.4x.
+                self._call_last()
+                self._mail_left = self.mailbox.drain(self._report)
             self._wide_waited = False
             self._flush_dirty()
         if self._last:
-            last, self._last = self._last, []
-            for function in last:
-                self._call(function)
+            self._call_last()
         self._more = bool(self._soon or self._mail_left or self._last or self._stopping)
+
+    def _call_last(self) -> None:
+        """The workers' time."""
+        last, self._last = self._last, []
+        for function in last:
+            self._call(function)
 
     def close(self) -> None:
         """Free the loop's own descriptors. Everything registered must have been closed before."""

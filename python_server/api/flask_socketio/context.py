@@ -58,10 +58,10 @@ class ClientState:
         self.request.json_module = app.json
         self.url_adapter: Any = None
 
-    def copy_request(self) -> EventRequest:
-        """The handshake's request, free to be written on by one event."""
+    def copy_request(self, **attributes: object) -> EventRequest:
+        """The handshake's request, free to be written on by one event, with `attributes` besides."""
         fresh: Any = object.__new__(type(self.request))
-        fresh.__dict__.update(self.request.__dict__)
+        fresh.__dict__.update(self.request.__dict__, **attributes)
         request: EventRequest = fresh
         return request
 
@@ -92,10 +92,7 @@ class EventContexts:
         self, state: ClientState, sid: str, namespace: str, event: dict[str, object]
     ) -> AbstractContextManager[RequestContext]:
         """A context whose `request` says who sent what."""
-        request = state.copy_request()
-        request.sid = sid
-        request.namespace = namespace
-        request.event = event
+        request = state.copy_request(sid=sid, namespace=namespace, event=event)
         if self.fast:
             return _EventContext(self, self.app, state, request)
         return self._enter_publicly(state, request)

@@ -244,6 +244,31 @@ def test_a_broadcast_to_many_is_flushed_after_one_more_look(loop: Any, pipe: tup
     assert said == [b"came meanw", *range(WIDE_MIN_COUNT)]
 
 
+def test_what_the_workers_say_of_that_look_leaves_with_the_broadcast(loop: Any, pipe: tuple[int, int]) -> None:
+    """And what they post while the flush goes on is looked at in the next turn, unasked."""
+    said: list[Any] = []
+
+    def work() -> None:
+        said.append("worked")
+        loop.mailbox.post(lambda: loop.flush_at_turn_end(Flushed(said, "answer")))
+
+    def came() -> None:
+        os.read(pipe[0], 10)
+        loop.call_at_turn_end(work)
+
+    loop.add_reader(pipe[0], came)
+    for number in range(WIDE_MIN_COUNT):
+        loop.flush_at_turn_end(Flushed(said, number))
+    loop.run_once()
+    os.write(pipe[1], b"came")
+    loop.run_once()
+    assert said == ["worked", *range(WIDE_MIN_COUNT), "answer"]
+    loop.flush_at_turn_end(Flushed(said, "few"))
+    loop.call_at_turn_end(work)
+    loop.run_once()
+    assert said[-2:] == ["few", "worked"], "a flush of few does not wait"
+
+
 def test_run_ends_with_the_turn_that_stops_it(loop: Any) -> None:
     said: list[str] = []
     loop.call_soon(lambda: (loop.stop(), loop.call_soon(lambda: said.append("next turn")))[0])
