@@ -87,6 +87,8 @@ class EventContexts:
             type(app).do_teardown_request is not flask.Flask.do_teardown_request
             or type(app).do_teardown_appcontext is not flask.Flask.do_teardown_appcontext
         )
+        # A request without uploaded files has nothing to close, unless that is the application's own.
+        self.closes: bool = app.request_class.close is not flask.Request.close
 
     def enter(
         self, state: ClientState, sid: str, namespace: str, event: dict[str, object]
@@ -230,7 +232,8 @@ class _EventContext(RequestContext):
                 always = self._contexts.tears_down
                 if always or request_tearing_down.receivers or app.teardown_request_funcs:
                     app.do_teardown_request(exc)
-                self.request.close()
+                if self._contexts.closes or "files" in self.request.__dict__:
+                    self.request.close()
         finally:
             token, app_context = self._cv_tokens.pop()
             _cv_request.reset(token)
@@ -249,6 +252,12 @@ class _EventContext(RequestContext):
                 appcontext_popped.send(app, _async_wrapper=app.ensure_sync)
 
 
+def current_application() -> flask.Flask:
+    """Raises RuntimeError: there is none."""
+    context = _cv_app.get(None)  # not by the proxy, which looks it up with each attribute
+    return flask.current_app if context is None else context.app
+
+
 def in_event() -> bool:
     """Is there a current client?"""
     return flask.has_request_context() and hasattr(flask.request, "sid")
@@ -256,11 +265,10 @@ def in_event() -> bool:
 
 def current_request(what: str) -> EventRequest:
     """The request of the current event. Raises RuntimeError: there is none."""
-    if flask.has_request_context():
-        # The request itself: a proxy would look the context up with each attribute.
-        request: EventRequest = flask.request._get_current_object()  # type: ignore[attr-defined]
-        if hasattr(request, "sid"):
-            return request
+    context = _cv_request.get(None)
+    if context is not None and hasattr(context.request, "sid"):
+        request: EventRequest = context.request
+        return request
     raise RuntimeError(
         f"{what} needs a current client: call it inside a handler of a Socket.IO event, or call the "
         "method of the SocketIO object and name the client: socketio.emit(..., to=sid) [no-client]"

@@ -10,7 +10,7 @@ from typing import Unpack, cast
 import flask
 
 from python_server.api.flask_socketio.api import EMIT_NAMES, SocketIO
-from python_server.api.flask_socketio.context import current_request
+from python_server.api.flask_socketio.context import current_application, current_request
 from python_server.api.flask_socketio.event_runner import SOCKET_KEY
 from python_server.api.keywords import CallKeywords, EmitKeywords, drop_unknown
 from python_server.socketio.values import JSONValue, RoomName
@@ -194,7 +194,7 @@ def disconnect(
 
 def current_socketio() -> SocketIO:
     """The SocketIO of the current application."""
-    found: SocketIO = flask.current_app.extensions["socketio"]
+    found: SocketIO = current_application().extensions["socketio"]
     return found
 
 
