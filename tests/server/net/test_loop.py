@@ -244,7 +244,7 @@ def test_a_broadcast_to_many_is_flushed_after_one_more_look(loop: Any, pipe: tup
     assert said == [b"came meanw", *range(WIDE_MIN_COUNT)]
 
 
-def test_what_the_workers_say_of_that_look_leaves_with_the_broadcast(loop: Any, pipe: tuple[int, int]) -> None:
+def test_what_the_workers_say_of_that_look_leaves_as_well(loop: Any, pipe: tuple[int, int]) -> None:
     """And what they post while the flush goes on is looked at in the next turn, unasked."""
     said: list[Any] = []
 
