@@ -267,7 +267,7 @@ def current_request(what: str) -> EventRequest:
     """The request of the current event. Raises RuntimeError: there is none."""
     context = _cv_request.get(None)
     if context is not None and hasattr(context.request, "sid"):
-        request: EventRequest = context.request
+        request: EventRequest = context.request  # type: ignore[assignment]
         return request
     raise RuntimeError(
         f"{what} needs a current client: call it inside a handler of a Socket.IO event, or call the "
