@@ -266,7 +266,7 @@ class Transport:
                 self._send_queued()
         elif self._outbox is not None and (held := self._outbox.take()):
             try:
-                sent = self._socket.send(held) if self._direct else 0
+                sent = self._socket.send(held) if self._direct else self._send_held(held)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:
@@ -277,6 +277,10 @@ class Transport:
                 self._queue.append(memoryview(held)[sent:] if sent else held)
                 self._queued_bytes = len(held) - sent
                 self._send_queued()
+
+    def _send_held(self, held: bytes) -> int:
+        """How many bytes of what the outbox held have left, where they are not sent as they are."""
+        raise NotImplementedError
 
     def _send_queued(self) -> None:
         while self._queue:
