@@ -16,9 +16,10 @@ if __name__ == "__main__":
     # What is imported stays: to look for garbage in it is a fifth of the time of a start and its end.
     gc.disable()
     from python_server.command.cli import serve_command
+    from python_server.net.memory import spare_old_objects
     from python_server.serve.serve import ON_START
 
-    ON_START.append(gc.freeze)  # and once more, with the application
+    ON_START.append(spare_old_objects)  # and once more, with the application
     gc.freeze()
     gc.enable()
     serve_command(prog_name="python -m python_server")

@@ -31,9 +31,10 @@ def main() -> None:
         sys.exit(f"Error: {missing}")
     gc.disable()  # as in python_server/__main__.py
     from python_server.command.cli import main as command_line
+    from python_server.net.memory import spare_old_objects
     from python_server.serve.serve import ON_START
 
-    ON_START.append(gc.freeze)
+    ON_START.append(spare_old_objects)
     gc.freeze()
     gc.enable()
     command_line(prog_name="wsframe")

@@ -5,7 +5,6 @@ Must not know: how anything is served. Each `flask` command imports this, so `ru
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import traceback
@@ -106,9 +105,10 @@ def serve(
 ) -> None:
     """Serve by our server; the arguments are the options of Flask's command."""
     from python_server.api.flask_socketio.app_run import serve_as_flask
+    from python_server.net.memory import spare_old_objects
     from python_server.serve.serve import ON_START
 
-    ON_START.append(gc.freeze)  # the application stays as long as this process
+    ON_START.append(spare_old_objects)  # the application stays as long as this process
     debug = get_debug_flag()
     show_server_banner(debug, name)
     serve_as_flask(

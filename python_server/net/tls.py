@@ -304,7 +304,8 @@ class TLSTransport(Transport):
         filled = 0
         try:
             while filled < len(view):
-                nbytes = self._ssl.read(len(view) - filled, view[filled:] if filled else view)
+                room = view[filled:] if filled else view
+                nbytes: int = self._ssl.read(len(room), room)  # type: ignore[assignment]  # into a buffer
                 if not nbytes:
                     return filled, True, None
                 filled += nbytes

@@ -173,7 +173,8 @@ def stop():
 @app.route("/collector")
 def collector():
     """Does it run, and does it look through the application?"""
-    return {"runs": gc.isenabled(), "looks": any(each is app for each in gc.get_objects())}
+    looks_at_it = any(each is app for each in gc.get_objects())
+    return {"runs": gc.isenabled(), "looks": looks_at_it, "old": gc.get_threshold()[2]}
 
 
 @socketio.on("flood")

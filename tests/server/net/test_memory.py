@@ -1,4 +1,4 @@
-"""The memory of large messages (net/memory.py).
+"""The memory of large messages, and how often old objects are looked at (net/memory.py).
 
 It must not know messages: blocks of their size come and go in a fresh process, whose page faults are counted.
 """
@@ -55,3 +55,20 @@ def test_whoever_chose_the_bounds_keeps_them() -> None:
     pages_count = ROUNDS_COUNT * BLOCKS_COUNT * BLOCK_BYTES // PAGE_BYTES
     bounds = {"MALLOC_MMAP_THRESHOLD_": "131072"}
     assert faults_count("keep_large_blocks()", **bounds) > pages_count / 2
+
+
+@pytest.mark.parametrize(
+    ("own", "left"), [("", "usual"), ("gc.set_threshold(50_000, 10, 10)", "(50000, 10, 10)")]
+)
+def test_old_objects_are_spared_unless_a_program_has_chosen(own: str, left: str) -> None:
+    program = f"""
+import gc
+from python_server.net.memory import LOOKS_MAX_COUNT, USUAL_THRESHOLDS, spare_old_objects
+usual = gc.get_threshold()
+usual = (*usual[:2], LOOKS_MAX_COUNT) if usual in USUAL_THRESHOLDS else usual
+{own}
+spare_old_objects()
+assert gc.get_threshold() == {left}, gc.get_threshold()
+assert gc.get_freeze_count() > 1000, gc.get_freeze_count()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
