@@ -279,6 +279,8 @@ class Cluster:
             self.settle(1)
             meanwhile()
         thread.join()
+        for world in self.worlds:
+            world.run()  # what the thread said last
         value, error = results[0]
         if error is not None:
             raise error
