@@ -44,10 +44,11 @@ HOUSE = """
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
                cluster.broker.plugins cluster.broker.url cluster.broker.post_queue cluster.broker.connections
+               recovery.event_names cluster.last_words cluster.paced_sender
                cluster.pipe_messages cluster.pipe_backplane recovery.event_log broadcast
                cluster.broker.link_status cluster.broker.messages cluster.broker.requests
                cluster.broker.plugin_links cluster.broker.channel_handler protocol4
-               recovery.event_names recovery.record traffic client adapter handlers acks observer
+               recovery.record traffic client adapter handlers acks observer
                tracer cluster.receiver cluster.broker.stream_reader
                cluster.broker.stream cluster.broker.records recovery.awaited recovery.log
                recovery.stream_record recovery.machine_events recovery.checkpoints
@@ -127,6 +128,7 @@ SANS_IO += [
     "socketio.handlers",
     "socketio.cluster.port",
     "socketio.cluster.requests",
+    "socketio.cluster.last_words",
     "socketio.cluster.pipe_messages",
     "socketio.cluster.broker.foreign_messages",
     "socketio.cluster.broker.resp",

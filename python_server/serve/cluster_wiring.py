@@ -206,9 +206,13 @@ def _backplane(
     """What reaches the others under a mount's path, and the names of its sessions."""
     siblings = None if membership is None else membership.siblings
     backplane: Backplane = NoBackplane()
-    if siblings is not None:
-        backplane = PipeBackplane(siblings, mount.path, loop.call_later, given.complain)
     hub = mount.hub
+    if siblings is not None:
+        # Where machines share a stream, what the one that has gone had said stands there.
+        is_streamed = mount.broker is not None and mount.broker.stream_max_count
+        recovery = None if hub is None or is_streamed else hub.recovery
+        heard = recovery if isinstance(recovery, RecoveryLog) else None
+        backplane = PipeBackplane(siblings, mount.path, loop.call_later, given.complain, heard)
     if mount.broker is not None and hub is not None:
         names = ForeignEventNames(given.system.monotonic)
         if isinstance(hub.recovery, RecoveryLog):

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from python_server.serve.mounts import Mount
+from python_server.socketio.cluster.paced_sender import QUEUED_MAX_BYTES
 from python_server.socketio.cluster.port import Malformed
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
@@ -36,8 +37,6 @@ from python_server.workers.peers import MessageKind, Peers
 # Of one message; between two of them the loop serves others.
 EVENTS_COUNT: Final = 500
 CLIENTS_COUNT: Final = 200
-# What the successor may have before it on the link, so that what others wait for passes between two messages.
-QUEUED_MAX_BYTES: Final = 64 * 1024
 # A successor that does not keep up, and siblings that have not settled, are tried again.
 RETRY_SECONDS: Final = 0.01
 
@@ -173,22 +172,20 @@ class RecoveryHandover:
         yield encode(End())
 
     def _send_next(self) -> None:
-        """One message, and the next one in another turn of the loop."""
+        """As many messages as may wait on the link, and the next ones later."""
         self._timer = None
         if self._successor is None:
             return
-        is_full = self._siblings.queued_for(self._successor) > QUEUED_MAX_BYTES
-        if is_full or (self._siblings.settling and self._now() < self._settle_until):
-            self._timer = self._call_later(RETRY_SECONDS, self._send_next)
-            return
-        if self._unsent is None:
-            self._unsent = self._ahead.popleft() if self._ahead else next(self._parts, None)
-        if self._unsent is None:
-            return  # all has been sent, and is to be confirmed
-        sent = self._siblings.send(self._successor, MessageKind.RECORDS, self._unsent)
-        if sent:
-            self._unsent = None
-        self._timer = self._call_later(0.0 if sent else RETRY_SECONDS, self._send_next)
+        if not (self._siblings.settling and self._now() < self._settle_until):
+            while self._siblings.queued_for(self._successor) <= QUEUED_MAX_BYTES:
+                if self._unsent is None:
+                    self._unsent = self._ahead.popleft() if self._ahead else next(self._parts, None)
+                if self._unsent is None:
+                    return  # all has been sent, and is to be confirmed
+                if not self._siblings.send(self._successor, MessageKind.RECORDS, self._unsent):
+                    break
+                self._unsent = None
+        self._timer = self._call_later(RETRY_SECONDS, self._send_next)
 
     def _received(self, index: int, payload: bytes, descriptor: int | None) -> None:
         if descriptor is not None:

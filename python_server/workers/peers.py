@@ -58,6 +58,7 @@ class MessageKind(IntEnum):
     ENVELOPE = 40
     QUESTION = 41
     ANSWER = 42
+    HOW_FAR = 43  # a worker that has gone was heard
 
 
 CONTROL_KINDS: Final = frozenset(range(MessageKind.HELLO, MessageKind.CONNECTION))

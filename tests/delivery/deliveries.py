@@ -40,6 +40,8 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 SERVES = re.compile(r"worker \d+ \(process (\d+)\) serves")
 STANDS_STILL = "stands still: clients it loses may start anew"
 KILLED = "has not ended in time: killed"  # by the supervisor, on a machine that is far too slow
+# A client began anew, as it was away for longer than the log of events holds; not each has a line of its own.
+FORGOTTEN = re.compile(r"recovery log does not reach back .*?\(max_bytes\)(?: \(and (\d+) more)?")
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -250,7 +252,8 @@ class Run:
             "an exit with status 0": status == 0,
             "a log without traceback": self.server.log and TRACEBACK not in self.server.log,
             # An answer that took so long shows a worker that a returning client did not wait for.
-            "a worker's death before a client began anew": not counts["anew without a death"]
+            "a worker's death before a client began anew": counts["anew without a death"]
+            <= forgotten_count(self.server.log)
             or self.talk.longest_wait_seconds >= FETCH_SECONDS
             or any(each in self.server.log for each in (STANDS_STILL, KILLED)),
         }
@@ -281,9 +284,15 @@ class Run:
                 for each in self.clients
                 if each.name in self.checker.suspects
             ],
+            "anew, as the server says, since the log is too short": forgotten_count(self.server.log),
             "workers that stood still": self.server.log.count(STANDS_STILL),
             "problems": self.problems,
         }
+
+
+def forgotten_count(log: str) -> int:
+    """How many clients, by a server's log, began anew since what they had missed was more than is kept."""
+    return sum(1 + int(more or 0) for more in FORGOTTEN.findall(log))
 
 
 def finished(run: Run, path: Path) -> bool:

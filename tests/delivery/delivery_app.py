@@ -16,7 +16,10 @@ EVERYBODY = "everybody"
 EVERYBODY_EACH = 50  # of a speaker's events, one in so many goes to everybody
 
 app = flask.Flask(__name__)
-socketio = SocketIO(app, connection_state_recovery=True, message_queue=os.environ.get("BROKER"))
+# As docs/limits.md counts: 16,000 events a second, 512 bytes each with what their keeping costs, and eight
+# seconds, for which a client may be away whose connection is cut again and again.
+RECOVERY = {"max_bytes": 16_000 * 512 * 8}
+socketio = SocketIO(app, connection_state_recovery=RECOVERY, message_queue=os.environ.get("BROKER"))
 telling = threading.Lock()
 places: Counter[str] = Counter()
 

@@ -7,7 +7,9 @@ import json
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import deliveries
 import pytest
@@ -65,6 +67,23 @@ def test_every_broadcast_reaches_official_clients_through_a_deploy_and_cuts() ->
     assert done.returncode == 0
     phases = json.loads(done.stdout.splitlines()[0].removeprefix(OURS))
     assert all(counts["missed"] == 0 and counts["returns"] > 0 for counts in phases.values())
+
+
+TOO_SHORT = "a client begins anew: the recovery log does not reach back to its loss (max_bytes)"
+
+
+def test_clients_that_begin_anew_are_excused_by_the_server_s_log_alone() -> None:
+    lines = (TOO_SHORT, "another (and 9 more of the same)", f"{TOO_SHORT} (and 2 more of the same before)")
+    log = "".join(f"WARNING worker 3: {line}\n" for line in lines)
+    assert deliveries.forgotten_count(log) == 4
+    assert deliveries.forgotten_count("WARNING worker 3: a client cannot be recovered\n") == 0
+    problem = "there was not a worker's death before a client began anew"
+    for count, is_told in ((0, False), (4, False), (5, True)):
+        run = deliveries.Run(10, 1, ["roll"], 1)
+        run.server = SimpleNamespace(log=log, stop=lambda: 0, faults=Counter())  # type: ignore[assignment]
+        run.checker.counts["anew without a death"] = count
+        run.end()
+        assert (problem in run.problems) is is_told
 
 
 def test_a_run_that_did_nothing_has_failed() -> None:

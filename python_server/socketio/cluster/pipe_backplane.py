@@ -6,24 +6,29 @@ Must not know: who is in a room, how a link sends.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Final
 
 from python_server.net.system import CallLater, TimerLike
+from python_server.socketio.cluster.last_words import HeardEvents, HowFar, LastWords
+from python_server.socketio.cluster.paced_sender import PacedSender, Piece
 from python_server.socketio.cluster.pipe_messages import (
     decode_answer,
+    decode_how_far,
     decode_message,
     decode_question,
     encode_answer,
+    encode_how_far,
     encode_message,
     encode_question,
 )
 from python_server.socketio.cluster.port import (
     Command,
     Envelope,
+    LongAnswer,
     Malformed,
     PeerRequest,
     QuestionKind,
@@ -60,17 +65,24 @@ class PipeBackplane:
 
     A sibling that let a question's time run out without a word is not waited for again until it is heard.
     Who asks for a client waits also until everybody has heard the last words of those that have died: what
-    the client says from then on comes behind what it said there.
+    the client says from then on comes behind what it said there. So does what a client is sent on its return.
 
     Args:
         siblings: the other workers. path: of the hub's mount: it is heard by the hub of the same path.
         complain: called with (kind, message); counted, logged now and then.
+        log: of the hub's recoverable events; None: what a worker that dies had said to some of the others
+            alone, they do not say to each other.
     """
 
     alone = False
 
     def __init__(
-        self, siblings: Peers, path: str, call_later: CallLater, complain: Callable[[str, str], None]
+        self,
+        siblings: Peers,
+        path: str,
+        call_later: CallLater,
+        complain: Callable[[str, str], None],
+        log: HeardEvents | None = None,
     ) -> None:
         # Hubs of other paths hear the same links: each takes what begins with its own.
         self._prefix = path.encode() + b"\0"
@@ -81,6 +93,12 @@ class PipeBackplane:
         self._numbers = count()
         self._asked: OrderedDict[int, _Asked] = OrderedDict()
         self._silent: set[int] = set()
+        self._paced = PacedSender(siblings, call_later)
+        self._last_words = (
+            None
+            if log is None
+            else LastWords(log, lambda: siblings.living, self._tell_how_far, self._send_rest, self._look)
+        )
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -88,6 +106,7 @@ class PipeBackplane:
             MessageKind.ENVELOPE: self._on_message,
             MessageKind.QUESTION: self._on_question,
             MessageKind.ANSWER: self._on_answer,
+            MessageKind.HOW_FAR: self._on_how_far,
         }
         for kind, function in hear.items():
             self._siblings.on(kind, partial(self._hear, function))
@@ -162,15 +181,46 @@ class PipeBackplane:
                 )
 
     def _on_message(self, receiver: Receiver, index: int, payload: bytes) -> None:
-        receiver.receive(decode_message(payload, len(self._prefix)))
+        message = decode_message(payload, len(self._prefix))
+        if (
+            self._last_words is None
+            or type(message) is not Envelope
+            or message.offset is None
+            or self._last_words.is_new(index, message.offset)
+        ):
+            receiver.receive(message)
+
+    def _on_how_far(self, receiver: Receiver, index: int, payload: bytes) -> None:
+        word = decode_how_far(payload, len(self._prefix))
+        if self._last_words is not None:
+            self._last_words.told(index, word)
+        elif word.asks:  # of a generation that has recovery
+            self._tell_how_far(index, HowFar(word.index, {}))
+
+    def _tell_how_far(self, index: int, word: HowFar) -> None:
+        self._send(index, MessageKind.HOW_FAR, encode_how_far(word))
+
+    def _send_rest(self, index: int, envelopes: list[Envelope], word: HowFar) -> None:
+        """What a worker that has gone had said to us, and not to that one; then the word."""
+
+        def pieces() -> Iterator[Piece]:
+            for envelope in envelopes:
+                first, *packets = encode_message(envelope)
+                yield MessageKind.ENVELOPE, [self._prefix + first, *packets]
+            yield MessageKind.HOW_FAR, [self._prefix + encode_how_far(word)]
+
+        self._paced.send(index, pieces())
 
     def _on_question(self, receiver: Receiver, index: int, payload: bytes) -> None:
         number, question = decode_question(payload, len(self._prefix))
         answered = False
 
-        def reply(part: JSONValue, last: bool = True) -> None:
+        def reply(part: JSONValue | LongAnswer, last: bool = True) -> None:
             nonlocal answered
-            if not answered:
+            if isinstance(part, LongAnswer):
+                answered = True
+                self._paced.send(index, self._parts(index, number, part.parts), part.ended)
+            elif not answered:
                 answered = last
                 self._answer(index, number, part, last)
 
@@ -186,6 +236,17 @@ class PipeBackplane:
         except UNWRITABLE as error:
             self._complain("sibling message", f"an answer cannot be told to worker {index}: {error}")
             self._send(index, MessageKind.ANSWER, encode_answer(number, None, True))
+
+    def _parts(self, index: int, number: int, parts: Iterator[JSONValue]) -> Iterator[Piece]:
+        part = next(parts)
+        try:
+            for following in parts:
+                yield MessageKind.ANSWER, [self._prefix + encode_answer(number, part, False)]
+                part = following
+            yield MessageKind.ANSWER, [self._prefix + encode_answer(number, part, True)]
+        except UNWRITABLE as error:
+            self._complain("sibling message", f"an answer cannot be told to worker {index}: {error}")
+            yield MessageKind.ANSWER, [self._prefix + encode_answer(number, None, True)]
 
     def _on_answer(self, receiver: Receiver, index: int, payload: bytes) -> None:
         number, part, last = decode_answer(payload, len(self._prefix))
@@ -212,8 +273,10 @@ class PipeBackplane:
             self._end(number)
 
     def _is_over(self, asked: _Asked) -> bool:
-        is_for_client = asked.request.question.kind is QuestionKind.FETCH
-        return not asked.waiting and not (is_for_client and self._siblings.any_unnoticed())
+        if asked.waiting or asked.request.question.kind is not QuestionKind.FETCH:
+            return not asked.waiting
+        is_incomplete = self._last_words is not None and self._last_words.awaited
+        return not (is_incomplete or self._siblings.any_unnoticed())
 
     def _look(self) -> None:
         """Workers have come or gone, or everybody has noticed it."""
@@ -229,6 +292,9 @@ class PipeBackplane:
 
     def _lost(self, index: int) -> None:
         self._silent.discard(index)
+        self._paced.lost(index)
+        if self._last_words is not None:
+            self._last_words.gone(index)
         for number, asked in list(self._asked.items()):
             if index in asked.waiting:
                 asked.silent_count += 1

@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from python_server.engineio.packet import Prepared
+from python_server.socketio.cluster.last_words import HowFar
 from python_server.socketio.cluster.port import (
     Command,
     Envelope,
@@ -62,6 +63,7 @@ Head = TypeVar("Head")
 _decode_message: Final = msgspec.msgpack.Decoder(_TracedHead | _CommandHead | _MarksHead).decode
 # Number, kind, namespace, data; number, last, part.
 _decode_question: Final = msgspec.msgpack.Decoder(tuple[int, QuestionKind, str, JSONValue]).decode
+_decode_how_far: Final = msgspec.msgpack.Decoder(HowFar).decode
 _decode_answer: Final = msgspec.msgpack.Decoder(tuple[int, bool, JSONValue]).decode
 
 
@@ -140,6 +142,16 @@ def decode_answer(payload: bytes, start: int) -> tuple[int, JSONValue, bool]:
     """Number, part, last. Raises Malformed."""
     number, last, part = _decoded(_decode_answer, payload[start:])
     return number, part, last
+
+
+def encode_how_far(word: HowFar) -> bytes:
+    """How far a worker that has gone was heard."""
+    return encode(word)
+
+
+def decode_how_far(payload: bytes, start: int) -> HowFar:
+    """Raises Malformed."""
+    return _decoded(_decode_how_far, payload[start:])
 
 
 def _decoded(decode: Callable[[bytes], Head], data: bytes) -> Head:

@@ -5,7 +5,7 @@ Must not know: who is in a room, how a message is written on a pipe or a broker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -136,11 +136,24 @@ class Malformed(ValueError):
     """What came from another process has not the shape it should have; nothing was done."""
 
 
+@dataclass(frozen=True, slots=True)
+class LongAnswer:
+    """An answer in many parts, each made when the way to the asker takes it.
+
+    Attributes:
+        parts: at least one. ended: called once, when the last one was taken, or the asker has gone.
+    """
+
+    parts: Iterator[JSONValue]
+    ended: Callable[[], None]
+
+
 class Reply(Protocol):
     """How a question is answered: any number of parts, of which one, the final one, is the last."""
 
-    def __call__(self, part: JSONValue, last: bool = True) -> None:
-        """Loop's thread: `part` is JSON values, or bytes for FETCH; nothing happens when nobody waits."""
+    def __call__(self, part: JSONValue | LongAnswer, last: bool = True) -> None:
+        """Loop's thread: `part` is JSON values, bytes for FETCH, or all the rest of a long answer; nothing
+        happens when nobody waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.recovery.event_names import sender_and_number
 from python_server.socketio.values import RoomName
 
 # What an entry costs beside its packet: the envelope, its tuple, its place in the indexes.
@@ -125,6 +126,17 @@ class EventLog:
     def since(self, position: int) -> Iterator[Entry]:
         """Every event from a position on, oldest first."""
         return islice(self._entries, max(0, position - self.first), None)
+
+    def behind(self, name: str) -> list[Envelope]:
+        """What the sender of that event has said behind it, as far as it is kept, in order."""
+        tag, number = sender_and_number(name)
+        entries = self.since(self.position_of(name) + 1)
+        names = ((str(entry.envelope.offset), entry.envelope) for entry in entries)
+        return [
+            envelope
+            for each, envelope in names
+            if each.startswith(tag) and sender_and_number(each)[1] > number
+        ]
 
     def sent_to(self, namespace: str, rooms: Collection[RoomName], position: int) -> list[Entry]:
         """From a position on: what was said to who is in these rooms now, in order."""

@@ -6,7 +6,7 @@ Must not know: sessions, packets' text, clocks (time is an argument); bounded in
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Final
 
@@ -140,29 +140,37 @@ class RecoveryLog:
         client stays here as one that was offered."""
         self.expire(now)
         best: RecoveryRecord | None = None
-        for log in (self, *self._kept_logs):
-            client = log._lost.get(pid)
-            if client is None or (best is not None and best.came_at >= client.came_at):
-                continue
+        for log, client in self._knowing(pid):
             unseen = log._unseen(client, namespace, offset)
-            if unseen is not None:
+            if unseen is not None and (best is None or best.came_at < client.came_at):
                 client.offered = True
                 best = log._with_missed(client, offset, *unseen, now)
         return best if best is not None and self._add_missed(best) else None
 
+    def has_forgotten(self, pid: str, offset: str | None) -> bool:
+        """For a client that is not found: is it known here, and what it has missed not kept any more?"""
+        for log, client in self._knowing(pid):
+            start = client.left_position if offset == client.last_offset else client.joined_position
+            start = max(start, log.events.position_of(str(offset)))
+            lost_at = client.expires_at - self.events.max_seconds
+            if log.events.first > start or self.events.forgotten_at > lost_at:
+                return True
+        return False
+
+    def _knowing(self, pid: str) -> list[tuple[RecoveryLog, RecoveryRecord]]:
+        return [(log, log._lost[pid]) for log in (self, *self._kept_logs) if pid in log._lost]
+
     def offer(self, pid: str) -> bool:
         """Another process asks for that client, and may have it soon; returns whether it is kept here."""
-        kept = [log._lost[pid] for log in (self, *self._kept_logs) if pid in log._lost]
-        for client in kept:
+        for _, client in (kept := self._knowing(pid)):
             client.offered = True
         return bool(kept)
 
     def forget(self, pid: str, came_at: float | None) -> bool:
         """A client has come back elsewhere at that time; returns whether it had been kept here."""
         kept = False
-        for log in (self, *self._kept_logs):
-            client = log._lost.get(pid)
-            if client is not None and client.older_than(came_at):
+        for log, client in self._knowing(pid):
+            if client.older_than(came_at):
                 kept = True
                 del log._lost[pid]
         return kept
@@ -192,6 +200,10 @@ class RecoveryLog:
         }
         oldest = now - REMEMBERED_TIMES * self.events.max_seconds
         return {tag: last for tag, last in heard.items() if last[1] >= oldest}
+
+    def last_names(self, tags: Iterable[str]) -> dict[str, str]:
+        """Of each of these senders of which something was heard, the last event."""
+        return {tag: self._last[tag][0] for tag in tags if tag in self._last}
 
     def _has_heard(self, tag: str, name: str) -> bool:
         """That event of that process, or a later one? All hear those of one process in the same order."""
@@ -246,8 +258,8 @@ class RecoveryLog:
         if not self._add_missed(client):
             return False
         self._leave_to_come(client)
-        for log in (self, *self._kept_logs):
-            log._lost.pop(client.pid, None)
+        for log, _ in self._knowing(client.pid):
+            del log._lost[client.pid]
         client.rooms = {room: -moment for room, moment in client.rooms.items()}
         client.joined_position = client.left_position = self.events.position
         client.heard = {tag: last for tag, last in client.heard.items() if not self._has_heard(tag, last[0])}

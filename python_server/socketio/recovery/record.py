@@ -6,7 +6,7 @@ Must not know: sessions, who sends a record, when, or what is done with it. Sans
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from python_server.socketio.values import JSONValue
 HeardEvent = tuple[float, Envelope]
 # Of each process, by its tag: the name of the last event that was heard of it, and when.
 HeardOf = dict[str, tuple[str, float]]
+# Of one part of an answer: between two of them others pass on the same link.
+FOUND_COUNT: Final = 500
 # In the place of an event that cannot travel.
 _NO_PACKETS: Final = Prepared(())
 
@@ -87,7 +89,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
 
 
 class FetchQuestion(msgspec.Struct, forbid_unknown_fields=True):
-    """Hand over the lost client of that secret. Answered by its encoded record, or None.
+    """Hand over the lost client of that secret. Answered by `FoundPart`s, encoded, None, or
+    False where it is known and what it has missed is not kept any more.
 
     Attributes:
         offset: of the last event the client saw, None when it saw none.
@@ -95,6 +98,32 @@ class FetchQuestion(msgspec.Struct, forbid_unknown_fields=True):
 
     pid: str
     offset: str | None
+
+
+class FoundPart(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    """A part of an answer to a FetchQuestion.
+
+    Attributes:
+        teller: the tag of the log that answers: several may at once. events: the next ones of those that the
+            client has missed.
+        record: of the last part: the client's, without them.
+    """
+
+    teller: str
+    events: list[HeardEvent]
+    record: RecoveryRecord | None = None
+
+
+def found_parts(teller: str, record: RecoveryRecord, complain: Callable[[str, str], None]) -> Iterator[bytes]:
+    """The record as it travels, in parts of at most FOUND_COUNT events; what is left out is told."""
+    events = record.missed_elsewhere
+    bare = travelling(replace(record, missed_elsewhere=[]), complain)
+    for start in range(0, max(len(events), 1), FOUND_COUNT):
+        part = [*map(travelling_event, events[start : start + FOUND_COUNT])]
+        is_last = start + FOUND_COUNT >= len(events)
+        yield encode(
+            FoundPart(teller, [each for each in part if each[1].rooms != ()], bare if is_last else None)
+        )
 
 
 def travelling(record: RecoveryRecord, complain: Callable[[str, str], None]) -> RecoveryRecord:
@@ -188,6 +217,15 @@ def decode_record(told: JSONValue) -> RecoveryRecord:
     return record
 
 
+def decode_part(told: JSONValue) -> FoundPart:
+    """An encoded part of an answer. Raises Malformed."""
+    part: FoundPart = _decode_part(told)
+    checked(part.events)
+    if part.record is not None:
+        checked(part.record.missed_elsewhere)
+    return part
+
+
 def _packets(value: object) -> list[str | bytes]:
     if type(value) is not Prepared:
         raise TypeError(f"{type(value).__name__} cannot travel")
@@ -202,6 +240,7 @@ def _prepared(shape: type, told: object) -> Prepared:
 
 encode: Final = msgspec.msgpack.Encoder(enc_hook=_packets).encode
 _decode_record: Final = decoder(RecoveryRecord)
+_decode_part: Final = decoder(FoundPart)
 
 
 def _is_room(value: object) -> bool:

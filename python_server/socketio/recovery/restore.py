@@ -9,7 +9,7 @@ back: the connection for which it was asked may be gone by then, and the client 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
 from typing import Final
@@ -17,15 +17,23 @@ from typing import Final
 from python_server.engineio.session import DisconnectReason
 from python_server.net.system import TimerLike
 from python_server.socketio.client import Client, Socket, SocketState
-from python_server.socketio.cluster.port import Envelope, PeerRequest, Question, QuestionKind, Reply, Room
+from python_server.socketio.cluster.port import (
+    Envelope,
+    LongAnswer,
+    PeerRequest,
+    Question,
+    QuestionKind,
+    Reply,
+    Room,
+)
 from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
     FetchQuestion,
+    HeardEvent,
     RecoveryRecord,
-    decode_record,
-    encode,
-    travelling,
+    decode_part,
+    found_parts,
 )
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue
@@ -71,6 +79,8 @@ class Lookup:
     Attributes:
         best: the record that knows the client best, of those here and elsewhere.
         again_count: how often we may still ask again.
+        coming: of answers that have not come whole, the events, by who tells them.
+        forgotten: does somebody know the client, and keep no more what it has missed?
     """
 
     socket: Socket
@@ -80,6 +90,8 @@ class Lookup:
     state: LookupState = LookupState.ASKING
     deadline: TimerLike | None = None
     again_count: int = ASK_AGAIN_MAX_COUNT
+    coming: dict[str, list[HeardEvent]] = field(default_factory=dict)
+    forgotten: bool = False
 
     def settle(self) -> bool:
         """Nothing is awaited any more; does the client still wait for it?"""
@@ -143,14 +155,15 @@ class Restorer:
             return
         # Others may know more of one that we have offered or keep for another process.
         best = self._log.find(pid, namespace, seen, now)
+        forgotten = best is None and self._log.has_forgotten(pid, seen)
         if (
             self._services.backplane.alone
             or not self._services.names.made_on_this_machine(pid)
             or len(self._lookups) >= LOOKUPS_MAX_COUNT
         ):
-            self._admit_found(socket, admit_now, best)
+            self._admit_found(socket, admit_now, best, forgotten)
             return
-        lookup = self._lookups[pid] = Lookup(socket, admit_now, asked, best)
+        lookup = self._lookups[pid] = Lookup(socket, admit_now, asked, best, forgotten=forgotten)
         if best is not None:
             self._compare(lookup)
         self._ask(lookup)
@@ -196,9 +209,16 @@ class Restorer:
 
     def _hand_out(self, namespace: str, asked: FetchQuestion, reply: Reply, missing_count: int) -> None:
         """What we know of the client by now; its own words have gone to all but so many."""
-        self.answers_count -= 1
         found = self._log.find(asked.pid, namespace, asked.offset, self._services.now())
-        reply(None if found is None else encode(travelling(found, self._services.complain)))
+        if found is None:
+            self._answered()
+            reply(False if self._log.has_forgotten(asked.pid, asked.offset) else None)
+        else:
+            parts = found_parts(self._log.tag, found, self._services.complain)
+            reply(LongAnswer(parts, self._answered))
+
+    def _answered(self) -> None:
+        self.answers_count -= 1
 
     def returned_elsewhere(self, pid: str, came_at: float | None) -> None:
         """A client has come back to another process: what seems to be here is a connection it has lost."""
@@ -224,10 +244,21 @@ class Restorer:
         self._services.backplane.request(PeerRequest(question, heard, ended, FETCH_SECONDS))
 
     def _heard(self, lookup: Lookup, part: JSONValue) -> None:
-        """Another process knows the client, or does not (None). Raises Malformed."""
-        if part is None:
+        """Another process knows the client, or does not (None), or not enough any more (False). Raises
+        Malformed."""
+        if part is False:
+            lookup.forgotten = True
+        if part is None or part is False or lookup.state is LookupState.SETTLED:
             return
-        found = decode_record(part)
+        came = decode_part(part)
+        if lookup.state is LookupState.COMPARING:  # what comes in parts is waited for as long as they come
+            self._compare(lookup)
+        events = lookup.coming.setdefault(came.teller, [])
+        events += came.events
+        found = came.record
+        if found is None:
+            return
+        found.missed_elsewhere += lookup.coming.pop(came.teller)
         if lookup.best is None or lookup.best.came_at < found.came_at:
             lookup.best = found
         if lookup.state is LookupState.ASKING:
@@ -236,10 +267,13 @@ class Restorer:
     def _compare(self, lookup: Lookup) -> None:
         """One record is known: wait for better ones until the deadline."""
         lookup.state = LookupState.COMPARING
+        if lookup.deadline is not None:
+            lookup.deadline.cancel()
         lookup.deadline = self._services.call_later(COMPARE_SECONDS, partial(self._settle, lookup))
 
     def _ended(self, lookup: Lookup, missing_count: int) -> None:
         """No more answers will come."""
+        lookup.coming.clear()
         if lookup.state is LookupState.ASKING and missing_count and lookup.again_count:
             lookup.again_count -= 1
             self._ask(lookup)
@@ -250,11 +284,18 @@ class Restorer:
         if lookup.state is not LookupState.SETTLED:
             del self._lookups[lookup.question.pid]
             if lookup.settle():
-                self._admit_found(lookup.socket, lookup.admit, lookup.best)
+                self._admit_found(lookup.socket, lookup.admit, lookup.best, lookup.forgotten)
 
-    def _admit_found(self, socket: Socket, admit: AdmitNow, found: RecoveryRecord | None) -> None:
+    def _admit_found(
+        self, socket: Socket, admit: AdmitNow, found: RecoveryRecord | None, forgotten: bool
+    ) -> None:
         """All that know the client have answered; what is on its way to two of them will not come twice."""
         if found is None or not self._log.take_over(found, self._services.now()):
+            if forgotten or found is not None:
+                self._services.complain(
+                    "recovery log",
+                    "a client begins anew: the recovery log does not reach back to its loss (max_bytes)",
+                )
             self._admit_new(socket, admit)
             return
         self._admit_returned(socket, admit, found, [envelope for _, envelope in found.missed_elsewhere])

@@ -16,9 +16,9 @@ from python_server.net.loop import Loop
 from python_server.serve.recovery_handover import (
     CLIENTS_COUNT,
     EVENTS_COUNT,
-    QUEUED_MAX_BYTES,
     RecoveryHandover,
 )
+from python_server.socketio.cluster.paced_sender import QUEUED_MAX_BYTES
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import RecoveryRecord, encode

@@ -113,8 +113,8 @@ class Worker:
             lambda kind, said: None,
         )
         self.control = FakeLink(self, control, self.told, lambda: None, self.report)
-        self.world = town.make_world(self.backplane, SessionIds(index), recovery=RecoveryLog())
-        self.log: RecoveryLog = self.world.hub.recovery
+        self.log = RecoveryLog()
+        self.world = town.make_world(self.backplane, SessionIds(index), recovery=self.log)
         if town.welcoming:
             self.world.on("connect")
         mount = Mount(PATH, self.world.hub, EngineOptions(), lambda facts, application: None)
@@ -127,7 +127,11 @@ class Worker:
         world.now = self.town.now
         self.complaints = world.complaints
         return PipeBackplane(
-            self.siblings, PATH, world.call_later, lambda kind, said: world.complaints.append(said)
+            self.siblings,
+            PATH,
+            world.call_later,
+            lambda kind, said: world.complaints.append(said),
+            self.log,
         )
 
     def report(self, what: str, error: BaseException) -> None:
@@ -592,6 +596,58 @@ def test_of_two_records_of_a_client_the_later_one_counts(make_world: Any) -> Non
     arrive(town, home.index, other.index, 2)  # the older record comes first
     finish(town, person)
     assert person.got == ["to green"]
+
+
+def kill(town: Town, victim: Worker, unsent_to: Worker) -> None:
+    """It is gone at once, and with it what stood in its queue for one of the others."""
+    unsent_to.siblings._links[victim.index].end.coming.clear()  # type: ignore[attr-defined]
+    victim.end()
+
+
+def test_what_a_killed_worker_had_said_to_one_sibling_alone_comes_to_all(make_world: Any) -> None:
+    """Else who stays at the other one would never hear it, and who returns from there would hear it behind
+    what its speaker said later, at a worker that lives."""
+    town, people = make_town(make_world, 0, people_count=3)
+    victim, behind, ahead = town.workers
+    for person, worker in zip(people, (behind, behind, ahead), strict=True):
+        person.cut()
+        person.connect(worker)
+        finish(town, person)
+    town.speak(victim, "first words")
+    finish(town, *people)
+    town.settle()
+    _, moves, _ = people
+    town.speak(victim, "last words")
+    arrive(town, victim.index, ahead.index)
+    kill(town, victim, unsent_to=behind)
+    town.settle()
+    town.speak(ahead, "said later")
+    finish(town, *people)
+    moves.cut()
+    moves.connect(ahead)
+    finish(town, *people)
+    assert [person.got[-2:] for person in people] == [["last words", "said later"]] * 3
+    assert [person.got.count("last words") for person in people] == [1] * 3
+    assert moves.recovered[-1]
+
+
+def test_who_spoke_at_a_killed_worker_goes_on_when_all_have_heard_it(make_world: Any) -> None:
+    town, (person, *_) = make_town(make_world, 0, people_count=1)
+    victim = person.worker
+    ahead, behind = (worker for worker in town.workers if worker is not victim)
+    town.speak(victim, "first words")
+    town.settle()
+    town.speak(victim, "last words")
+    arrive(town, victim.index, ahead.index)
+    kill(town, victim, unsent_to=behind)
+    arrive(town, victim.index, ahead.index)
+    person.cut(noticed=False)
+    person.connect(ahead)
+    person.greet()
+    while not person.answered:
+        (person.take if person.coming else person.poll if not person.polling else town.step)()
+    assert person.recovered == [False, False]  # the one that was killed knew it alone
+    assert len(behind.log.entries()) == 2
 
 
 # The others take four times as long: with `make test-all`. `make simulate`, in CI, rolls clusters of its own.

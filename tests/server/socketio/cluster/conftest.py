@@ -24,6 +24,7 @@ from python_server.socketio.cluster.broker.messages import AnsweredQuestion
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.port import Backplane, BrokerOptions, NoBackplane
 from python_server.socketio.recovery.event_names import ForeignEventNames
+from python_server.socketio.recovery.log import RecoveryLog
 from python_server.workers.peers import Peers
 
 
@@ -49,11 +50,21 @@ class Joint(Protocol):
 
 
 class Pipes:
-    """The workers of one machine on one loop."""
+    """The workers of one machine on one loop.
+
+    Args:
+        logs: of the workers that keep what is said, by index; filled by the test as the workers are made.
+    """
 
     name = "pipes"
 
-    def __init__(self, workers_count: int, max_queued_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        workers_count: int,
+        max_queued_bytes: int = 1_000_000,
+        logs: dict[int, RecoveryLog | None] | None = None,
+    ) -> None:
+        self._logs = {} if logs is None else logs
         self.reported: list[str] = []
         self.complaints: Counter[str] = Counter()
         self.loop = Loop(self._report)
@@ -77,7 +88,8 @@ class Pipes:
         self.complaints[kind] += 1
 
     def backplane(self, index: int, world: Any) -> Backplane:
-        return PipeBackplane(self.siblings[index], "/socket.io/", world.call_later, self.complain)
+        siblings, log = self.siblings[index], self._logs.get(index)
+        return PipeBackplane(siblings, "/socket.io/", world.call_later, self.complain, log)
 
     def pump(self) -> None:
         for _ in range(4):

@@ -13,9 +13,17 @@ from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.cluster import pipe_backplane
 from python_server.socketio.cluster.broker.backplane import SiblingReceiver
 from python_server.socketio.cluster.broker.leader import HAND_OVER_SECONDS
+from python_server.socketio.cluster.paced_sender import LOOK_SECONDS, QUEUED_MAX_BYTES
 from python_server.socketio.cluster.pipe_backplane import PipeBackplane
 from python_server.socketio.cluster.pipe_messages import encode_message
-from python_server.socketio.cluster.port import Envelope, PeerRequest, Question, QuestionKind
+from python_server.socketio.cluster.port import (
+    Envelope,
+    LongAnswer,
+    PeerRequest,
+    Question,
+    QuestionKind,
+)
+from python_server.socketio.recovery.log import RecoveryLog
 from python_server.workers.peers import MessageKind
 
 PREFIX = b"/socket.io/\0"
@@ -267,6 +275,109 @@ def test_who_asks_for_a_client_waits_until_everybody_has_heard_the_last_words_of
     last_words.read_all()
     cluster.settle()
     assert (ended, asker.any_unnoticed()) == ([0], False)
+
+
+def test_what_others_say_passes_a_long_answer_on_its_way(piped: Any, monkeypatch: Any) -> None:
+    """Megabytes for one client hold up nobody else, nor do they count as queued and drop what others say."""
+    cluster = piped(2, joint={"max_queued_bytes": 1_000_000})
+    peer = cluster.worlds[1].peer()
+    ended: list[str] = []
+
+    class Long:
+        def answer(self, question: Question, reply: Any) -> None:
+            reply(LongAnswer(iter(["x" * 100_000] * 200), lambda: ended.append("parts")))
+
+    monkeypatch.setattr(cluster.worlds[0].services.backplane, "_receiver", Long())
+    heard: list[Any] = []
+    request = PeerRequest(
+        Question(QuestionKind.FETCH, "/", {}), heard.append, lambda count: ended.append("all")
+    )
+    cluster.worlds[1].services.backplane.request(request)
+    most_bytes = 0
+    said_at: list[int] = []
+    passed_at: list[int] = []
+    while len(ended) < 2:
+        if len(heard) > 20 and not said_at:
+            said_at.append(len(heard))
+            cluster.worlds[0].hub.emit("x", ())
+        cluster.worlds[0].run()
+        cluster.joint.loop.run_once(0)
+        most_bytes = max(most_bytes, cluster.joint.siblings[0].queued_bytes())
+        cluster.worlds[0].advance(LOOK_SECONDS)
+        if peer.heard():
+            passed_at.append(len(heard))
+    assert (len(heard), ended) == (200, ["parts", "all"])
+    assert most_bytes < QUEUED_MAX_BYTES + 200_000
+    assert passed_at[0] - said_at[0] < 20
+    assert cluster.joint.complaints == {}
+
+
+def test_a_long_answer_to_one_that_has_gone_ends(piped: Any, monkeypatch: Any) -> None:
+    cluster = piped(2)
+    ended: list[bool] = []
+
+    class Long:
+        def answer(self, question: Question, reply: Any) -> None:
+            reply(LongAnswer(iter(["x" * 100_000] * 200), lambda: ended.append(True)))
+
+    monkeypatch.setattr(cluster.worlds[0].services.backplane, "_receiver", Long())
+    stop(cluster, 1)
+    request = PeerRequest(Question(QuestionKind.FETCH, "/", {}), lambda part: None, lambda count: None)
+    cluster.worlds[1].services.backplane.request(request)
+    cluster.settle()
+    assert ended == []
+    cluster.joint.lose(1)
+    cluster.settle()
+    assert ended == [True]
+
+
+def test_a_part_that_cannot_be_told_ends_its_answer(piped: Any, monkeypatch: Any) -> None:
+    cluster = piped(2)
+
+    class Odd:
+        def answer(self, question: Question, reply: Any) -> None:
+            reply(LongAnswer(iter([1, object(), 3]), lambda: None))  # type: ignore[list-item]
+
+    monkeypatch.setattr(cluster.worlds[0].services.backplane, "_receiver", Odd())
+    heard: list[Any] = []
+    ended: list[int] = []
+    cluster.worlds[1].services.backplane.request(
+        PeerRequest(Question(QuestionKind.FETCH, "/", {}), heard.append, ended.append)
+    )
+    cluster.settle()
+    assert (heard, ended) == ([1, None], [0])
+    assert cluster.joint.complaints == {"sibling message": 1}
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["all keep a log", "one keeps none"])
+def test_what_a_dead_sibling_had_said_to_one_alone_is_said_to_the_other(piped: Any, keeps: bool) -> None:
+    """Who keeps no log, of a generation without recovery, has nothing to say and keeps nobody waiting."""
+    logs: dict[int, RecoveryLog | None] = {}
+
+    def make() -> RecoveryLog | None:
+        log = logs[len(logs)] = RecoveryLog() if keeps or len(logs) < 2 else None
+        return log
+
+    cluster = piped(3, joint={"logs": logs}, recovery=make)
+    peers = [world.peer() for world in cluster.worlds[1:]]
+    hub = cluster.worlds[0].hub
+    hub.emit("first", ())
+    cluster.settle()
+    (unsent,) = (link for index, link in cluster.joint.siblings[0]._links.items() if index == 2)
+    unsent.send_encoded = lambda frame: True  # it stands in the queue
+    hub.emit("last", ())
+    cluster.settle()
+    cluster.joint.lose(0)
+    ended: list[int] = []
+    question = Question(QuestionKind.FETCH, "/", {"pid": "p", "offset": None})
+    backplane = cluster.worlds[1].services.backplane
+    backplane.request(PeerRequest(question, lambda part: None, ended.append))
+    cluster.settle()
+    heard = [[packet[3 : packet.index('"', 3)] for packet in peer.heard()] for peer in peers]
+    assert heard == [["first", "last"], ["first", "last"] if keeps else ["first"]]
+    assert ended == [1]  # the dead one has not answered
+    assert cluster.joint.complaints == {}
+    assert cluster.unexpected == []
 
 
 def test_an_asker_that_has_gone_leaves_nothing_behind(piped: Any) -> None:

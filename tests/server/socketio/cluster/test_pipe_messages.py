@@ -6,12 +6,15 @@ It must not know links, or who speaks.
 import pytest
 
 from python_server.engineio.packet import Prepared
+from python_server.socketio.cluster.last_words import HowFar
 from python_server.socketio.cluster.pipe_messages import (
     HEAD_LENGTH,
     decode_answer,
+    decode_how_far,
     decode_message,
     decode_question,
     encode_answer,
+    encode_how_far,
     encode_message,
     encode_question,
 )
@@ -89,6 +92,14 @@ def test_questions_and_answers_arrive_as_they_are() -> None:
     assert decode_answer(b"x" + encode_answer(7, ["a", 2], False), 1) == (7, ["a", 2], False)
 
 
+def test_how_far_a_worker_was_heard_arrives_as_it_is() -> None:
+    word = HowFar(3, {"speaker_": "speaker_a"}, asks=True)
+    assert decode_how_far(b"x" + encode_how_far(word), 1) == word
+    for data in (b"", encode([1]), encode([1, {"a": 2}, True, False]), encode(["a", {}, True, False])):
+        with pytest.raises(Malformed):
+            decode_how_far(b"x" + data, 1)
+
+
 def test_what_stands_on_a_link_is_the_same_in_every_release_of_one_version() -> None:
     """See link_messages.VERSION: a change of these bytes raises it."""
     command = encode_message(Command(CommandKind.ENTER, "/n", "sid", 7))
@@ -107,6 +118,7 @@ def test_what_stands_on_a_link_is_the_same_in_every_release_of_one_version() -> 
     assert with_trace == [HEAD_LENGTH.pack(len(traced)) + traced, b"51-[1]", b"x"]
     assert encode_question(7, Question(QuestionKind.ROOMS, "/n", "sid")) == encode([7, "rooms", "/n", "sid"])
     assert encode_answer(7, ["a"], True) == encode([7, True, ["a"]])
+    assert encode_how_far(HowFar(3, {"t": "ta"})) == encode([3, {"t": "ta"}, False, False])
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,42 @@ def test_events_are_bounded_in_bytes(log: Log) -> None:
     assert log.missed("150") == [str(number) for number in range(151, 200)]
 
 
+def test_it_is_known_whether_a_client_is_not_found_since_events_are_forgotten(log: Log) -> None:
+    log.say("a")
+    log.lose("a")
+    assert not log.has_forgotten("P", "made up")
+    assert not log.has_forgotten("Q", "a")
+    for number in range(99):
+        log.say(str(number))
+    assert not log.has_forgotten("P", "a")  # all that it has missed is there
+    assert log.find("P", "/", "a", 0.0) is not None
+    log.say("99")
+    log.say("100")
+    assert log.find("P", "/", "a", 0.0) is None
+    assert log.has_forgotten("P", "a")
+    assert log.has_forgotten("P", "an event that was sent to it and is forgotten")
+
+
+def test_it_is_known_that_a_kept_log_s_client_is_not_found_since_events_are_forgotten(log: Log) -> None:
+    gone = Log(max_bytes=100 * (ENTRY_BYTES + 1) + INDEX_BYTES)
+    gone.say("a")
+    gone.lose("a", now=1.0)
+    log.keep(gone.tag, gone.entries(), gone.lost_clients(), 0, gone.heard(1.0, {}))
+    assert not log.has_forgotten("P", "a")
+    for number in range(200):
+        log.say(str(number), now=2.0)
+    assert log.has_forgotten("P", "a")
+
+
+def test_the_rest_of_what_a_process_has_said_is_found_behind_one_of_its_events(log: Log) -> None:
+    for name in ("one_____1", "two_____5", "one_____a", "one_____b"):
+        log.say(name)
+    assert log.last_names(["one_____", "nobody__"]) == {"one_____": "one_____b"}
+    assert [each.offset for each in log.events.behind("one_____1")] == ["one_____a", "one_____b"]
+    assert [each.offset for each in log.events.behind("one_____9")] == ["one_____a", "one_____b"]
+    assert log.events.behind("one_____b") == log.events.behind("two_____5") == []
+
+
 def test_events_are_bounded_in_time(log: Log) -> None:
     log.say("a", now=0.0)
     log.expire(121.0)

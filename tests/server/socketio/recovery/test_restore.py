@@ -6,6 +6,7 @@ It must not know sockets or processes; what passes between the hubs waits until 
 import random
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -14,7 +15,8 @@ import pytest
 from python_server.engineio.session import DisconnectReason
 from python_server.engineio.session_ids import SessionIds
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.port import PeerRequest, Question, QuestionKind
+from python_server.socketio.cluster.port import LongAnswer, PeerRequest, Question, QuestionKind
+from python_server.socketio.recovery import record
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
     HeardEvent,
@@ -27,6 +29,7 @@ from python_server.socketio.recovery.record import (
 )
 from python_server.socketio.recovery.restore import (
     COMPARE_SECONDS,
+    FETCH_SECONDS,
     SETTLE_SECONDS,
     SWEEP_SECONDS,
     TAKEN_SECONDS,
@@ -70,15 +73,19 @@ class End:
                 end()
 
         def answer(other: int) -> None:
-            def reply(part: Any, last: bool = True) -> None:
-                told = msgspec.msgpack.encode(part)
-
-                def arrive() -> None:
-                    if not has_ended:
-                        request.heard(msgspec.msgpack.decode(told))
+            def arrive(told: bytes, last: bool) -> None:
+                if not has_ended:
+                    request.heard(msgspec.msgpack.decode(told))
+                    if last:
                         settle(other)
 
-                self.mesh.put(other, self.index, arrive)
+            def reply(part: Any, last: bool = True) -> None:
+                parts = [*part.parts] if isinstance(part, LongAnswer) else [part]
+                for place, each in enumerate(parts, 1):
+                    told = msgspec.msgpack.encode(each)
+                    self.mesh.put(other, self.index, partial(arrive, told, last and place == len(parts)))
+                if isinstance(part, LongAnswer):
+                    part.ended()
 
             self.mesh.ends[other].receiver.answer(request.question, reply)
 
@@ -236,6 +243,79 @@ def test_rooms_and_data_come_along(mesh: Mesh, person: Person) -> None:
     assert person.peer.socket.data == {"name": "Ann", "list": [1, None, {"a": 0.5}]}
     assert sorted(map(str, mesh[2].hub.rooms_of("/", person.sid))) == sorted([person.sid, "news", "7"])
     assert ["data['thing']" in said for said in mesh[1].complaints] == [True]
+
+
+def test_a_client_that_has_missed_much_comes_in_parts(
+    mesh: Mesh, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others pass on the link between two of them; the client waits for the last one while they come."""
+    monkeypatch.setattr(record, "FOUND_COUNT", 3)
+    names = [f"event {number}" for number in range(10)]
+    person.lose()
+    for name in names:
+        mesh.emit(1, name)
+    mesh.flow()
+    home = mesh[1].hub.restorer
+    person.connect(3, flow=False)
+    mesh.flow((3, 1), (3, 2), (2, 3))
+    mesh.flow((1, 2), (1, 3))
+    mesh.flow((2, 1), (3, 1))  # all have what was said there
+    assert (len(mesh.queues[1, 3]), home.answers_count) == (4, 0)
+    for _ in range(3):
+        mesh.step(1, 3)
+        mesh.advance(COMPARE_SECONDS / 2)
+    assert not person.peer.heard()
+    mesh.flow()
+    person.look()
+    assert (person.recovered, person.got) == ([False, True], names)
+
+
+def test_a_long_answer_that_breaks_off_is_no_answer(
+    mesh: Mesh, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "FOUND_COUNT", 1)
+    person.lose()
+    for name in "abc":
+        mesh.emit(1, name)
+    mesh.flow()
+    person.connect(3, flow=False)
+    mesh.flow((3, 1), (3, 2), (2, 3))
+    mesh.flow((1, 2), (1, 3))
+    mesh.flow((2, 1), (3, 1))
+    mesh.step(1, 3)
+    mesh.queues[1, 3].clear()
+    mesh.living.remove(1)
+    mesh.flow()
+    mesh.advance(FETCH_SECONDS)
+    mesh.flow()
+    person.look()
+    assert (person.recovered, person.got) == ([False, False], [])
+
+
+@pytest.mark.parametrize("there", [1, 2], ids=["where it was", "elsewhere"])
+def test_who_was_away_for_longer_than_the_log_holds_begins_anew_and_the_log_says_so(
+    mesh: Mesh, person: Person, there: int
+) -> None:
+    mesh.emit(1, "seen")
+    mesh.flow()
+    person.lose()
+    for world in mesh.worlds.values():
+        world.hub.recovery.events.total_max_bytes = 1000
+    for number in range(10):
+        mesh.emit(1, f"missed {number}")
+    mesh.flow()
+    person.connect(there)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, False]
+    assert mesh[there].complaints == [
+        "a client begins anew: the recovery log does not reach back to its loss (max_bytes)"
+    ]
+    person.lose()
+    person.auth = {"pid": SessionIds(1).make(), "offset": "x"}  # of nobody: another reason
+    person.connect(there)
+    mesh.flow()
+    assert len(mesh[there].complaints) == 1
 
 
 def test_binary_events_come_along(mesh: Mesh, person: Person) -> None:
