@@ -59,7 +59,6 @@ class Machine:
     def __init__(self, number: int, space: str) -> None:
         self.number, self._space = number, space
         self._former_logs: list[str] = []
-        self.pids: set[int] = set()
         self.network = ""
         self.start()
 
@@ -97,11 +96,15 @@ class Machine:
         workers = {int(pid) for pid in SERVES.findall(self.program.log)}
         if len(workers) < WORKERS_COUNT or JOINED not in self.program.log:
             return False
-        self.pids |= workers
-        networks = {space_of(pid) for pid in workers}
+        networks = {space_of(pid) for pid in workers if alive(pid)}  # one may be replaced, where all is slow
         assert len(networks) == 1
         self.network = networks.pop()
         return True
+
+    @property
+    def pids(self) -> set[int]:
+        """Of all workers that have ever served."""
+        return {int(pid) for pid in SERVES.findall(self.log)}
 
     @property
     def log(self) -> str:

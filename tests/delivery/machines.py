@@ -207,7 +207,8 @@ class MachinesRun(Run):
             f"{self._events} events acknowledged": counts["acknowledged"] >= self._events,
             "a request that waited for the end of a cut": waited,
             "a cut that let nothing pass": not leaked,
-            "an event in the stream of each killed process": self._written and all(self._written.values()),
+            # Of its two workers one may never have had a client that speaks.
+            "an event in the stream of a killed process": any(self._written.values()),
             "a process of each machine that told something": told & one and told & other,
             "a machine for each process that told something": told <= one | other,
             "another process for each worker": not one & other,

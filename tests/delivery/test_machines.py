@@ -100,6 +100,18 @@ def test_a_run_that_did_nothing_has_failed() -> None:
     } <= set(run.problems)
 
 
+@pytest.mark.parametrize(
+    ("written", "is_enough"), [({}, False), ({1: {}}, False), ({1: {}, 2: {"of all": 3}}, True)]
+)
+def test_a_killed_worker_that_nobody_spoke_to_is_no_fault(
+    written: dict[int, dict[str, int]], is_enough: bool
+) -> None:
+    run = machines.MachinesRun(Spaces("none", machines.MACHINES_COUNT), 10, 1, 1)
+    run._written = written
+    run.end()
+    assert ("there was not an event in the stream of a killed process" not in run.problems) is is_enough
+
+
 def test_the_faults_of_two_rounds_take_turns() -> None:
     assert machines.faults_of(2) == [
         *("redis", "drain 1", "kill 2", "cut 1 links"),
