@@ -80,6 +80,8 @@ class Ledger:
         self.per_room = False
         self.streams = False  # what machines say to each other is kept for a while
         self.troubles: list[Trouble] = []  # of the way between machines
+        # Secrets of clients that were lost before their worker knew from where on it hears the stream.
+        self.lost_early: set[str] = set()
         self._place = 0
         self._transcript = hashlib.sha256()
         self._heard: dict[tuple[str, int], list[int]] = defaultdict(list)
@@ -192,17 +194,22 @@ class Ledger:
         elif emission.said in self._acknowledged:
             self.broken.append(f"late: {what}, which is {speaker}'s {number}, behind its {latest}")
 
-    def come_back(self, life: Life, recovered: bool, offset: str | None, lost_at: float, now: float) -> None:
-        """A client that was lost is told what it is."""
+    def come_back(
+        self, life: Life, recovered: bool, offset: str | None, lost_at: float, now: float, pid: str = ""
+    ) -> None:
+        """A client that was lost is told what it is; `pid`: the secret that it had."""
         self.happened["recovered" if recovered else "not recovered"] += 1
         in_time = offset is not None and now - lost_at < SURELY_SECONDS
-        if not recovered and in_time and not self._may_forget(life, lost_at, now):
+        self.happened["lost early, and new"] += not recovered and pid in self.lost_early
+        if not recovered and in_time and not self._may_forget(life, lost_at, now, pid):
             self.broken.append(f"forgotten: {life.name}.{life.number}, lost at {lost_at:.3f}, is a new one")
 
-    def _may_forget(self, life: Life, lost_at: float, now: float) -> bool:
-        if self.streams:  # its record was away, or with one that was killed
-            return bool(self.killed) or any(
-                each.began <= now and lost_at <= each.ended for each in self.troubles
+    def _may_forget(self, life: Life, lost_at: float, now: float, pid: str) -> bool:
+        if self.streams:  # its record was away, or with one that was killed, or none could be made
+            return (
+                bool(self.killed)
+                or pid in self.lost_early
+                or any(each.began <= now and lost_at <= each.ended for each in self.troubles)
             )
         return life.host in self.killed
 

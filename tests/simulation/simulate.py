@@ -28,7 +28,10 @@ from invariants import Ledger, Trouble  # noqa: E402
 from python_server.net.system import open_descriptors_count  # noqa: E402
 from python_server.observe import log  # noqa: E402
 from python_server.observe.counters import Counters  # noqa: E402
+from python_server.socketio.client import Socket  # noqa: E402
+from python_server.socketio.cluster.port import Room  # noqa: E402
 from python_server.socketio.recovery.log import RecoveryLog  # noqa: E402
+from python_server.socketio.recovery.stream_restore import StreamRestorer  # noqa: E402
 from simulated_broker import Broker  # noqa: E402
 from simulated_clients import Client  # noqa: E402
 from simulated_cluster import ON_ITS_WAY_SECONDS, RECOVERY_SECONDS, Host, Process, starting  # noqa: E402
@@ -326,7 +329,15 @@ def watched(ledger: Ledger, now: Callable[[], float]) -> Iterator[None]:
         ledger.happened[f"complaint: {kind}"] += 1
         ledger.note(now(), "complaint", kind)
 
+    lose = StreamRestorer.lost
+
+    def lost(self: StreamRestorer, socket: Socket, rooms: dict[Room, int]) -> None:
+        if socket.recovery is not None and not self._log.has_begun:
+            ledger.lost_early.add(socket.recovery.pid)
+        lose(self, socket, rooms)
+
     with ExitStack() as stack:
+        stack.enter_context(patch.object(StreamRestorer, "lost", lost))
         log.FAULTS.say_all()
         stack.enter_context(patch.object(log.LOGGER, "error", fault))
         stack.enter_context(patch.object(Counters, "complain", complain))

@@ -159,7 +159,7 @@ class Client:
         self._came_by = self._path
         if self._pid is not None and self._lost_at is not None:
             self._ledger.come_back(
-                self.life, recovered, self._offset, self._lost_at, self._network.machine.now
+                self.life, recovered, self._offset, self._lost_at, self._network.machine.now, self._pid
             )
         self._pid = told.get("pid")
         self._visits += 1

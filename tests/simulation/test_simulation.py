@@ -244,6 +244,17 @@ def test_what_a_speaker_knows_to_be_told_is_not_heard_behind_what_it_said_later(
     assert ledger.broken == ["late: c.1 got v/1, which is ann's 2, behind its 3"]
 
 
+def test_who_was_lost_before_its_worker_knew_where_it_hears_the_stream_may_be_new() -> None:
+    """That one alone."""
+    ledger, life = Ledger(), Life("c", 1, "a")
+    ledger.streams = True
+    ledger.lost_early.add("early")
+    ledger.come_back(life, False, "offset", 1.0, 2.0, "early")
+    assert (ledger.broken, ledger.happened["lost early, and new"]) == ([], 1)
+    ledger.come_back(life, False, "offset", 1.0, 2.0, "late")
+    assert [sentence.split(":")[0] for sentence in ledger.broken] == ["forgotten"]
+
+
 def test_what_is_said_beside_a_trouble_is_owed_to_nobody_elsewhere() -> None:
     ledger = Ledger()
     life = life_in(ledger)
