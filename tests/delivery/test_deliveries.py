@@ -69,7 +69,7 @@ def test_every_broadcast_reaches_official_clients_through_a_deploy_and_cuts() ->
     assert all(counts["missed"] == 0 and counts["returns"] > 0 for counts in phases.values())
 
 
-TOO_SHORT = "a client begins anew: the recovery log does not reach back to its loss (max_bytes)"
+TOO_SHORT = "a client begins anew: the recovery log does not reach back to what it saw (max_bytes)"
 
 
 def test_clients_that_begin_anew_are_excused_by_the_server_s_log_alone() -> None:

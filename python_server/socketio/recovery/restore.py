@@ -294,7 +294,7 @@ class Restorer:
             if forgotten or found is not None:
                 self._services.complain(
                     "recovery log",
-                    "a client begins anew: the recovery log does not reach back to its loss (max_bytes)",
+                    "a client begins anew: the recovery log does not reach back to what it saw (max_bytes)",
                 )
             self._admit_new(socket, admit)
             return

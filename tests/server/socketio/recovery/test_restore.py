@@ -309,7 +309,7 @@ def test_who_was_away_for_longer_than_the_log_holds_begins_anew_and_the_log_says
     person.look()
     assert person.recovered == [False, False]
     assert mesh[there].complaints == [
-        "a client begins anew: the recovery log does not reach back to its loss (max_bytes)"
+        "a client begins anew: the recovery log does not reach back to what it saw (max_bytes)"
     ]
     person.lose()
     person.auth = {"pid": SessionIds(1).make(), "offset": "x"}  # of nobody: another reason
