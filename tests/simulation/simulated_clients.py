@@ -97,6 +97,7 @@ class Client:
             wire.silence()
             self._network.loop.call_later(60.0, wire.close)
         if self._transport is not None:
+            self._transport.forget()
             self.dropped()
 
     def leave(self) -> None:

@@ -90,6 +90,9 @@ class WebSocket:
                 return
         self._flush()
 
+    def forget(self) -> None:
+        """Its client looks for another way, and its wire is silent: nothing comes any more."""
+
     def close(self) -> None:
         self.wire.close()
 
@@ -254,6 +257,10 @@ class Polling:
         if not self._closed:
             self.close()
             self._client.dropped()
+
+    def forget(self) -> None:
+        """Its client looks for another way, and its wires are silent: it makes no new one."""
+        self._closed = True
 
     def close(self) -> None:
         self._closed = True

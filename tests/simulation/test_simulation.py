@@ -11,11 +11,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import simulate
+import simulated_transports
 from invariants import EVERYBODY, SURELY_SECONDS, Ledger, Life, Trouble
 from python_server.serve.recovery_handover import RecoveryHandover
 from python_server.serve.worker import WorkerState
@@ -242,6 +244,30 @@ def test_what_a_speaker_knows_to_be_told_is_not_heard_behind_what_it_said_later(
     assert ledger.broken == []
     ledger.receive(life, "v", 1, EVERYBODY)
     assert ledger.broken == ["late: c.1 got v/1, which is ann's 2, behind its 3"]
+
+
+def test_a_session_that_its_client_has_left_in_silence_makes_no_new_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the refusal of it would end the client's next connection, and what came by both would come twice."""
+    answered: list[Callable[[int, str], None]] = []
+    later: list[Callable[[], None]] = []
+    heard: list[str] = []
+
+    class Requests(SimpleNamespace):
+        def ask(self, data: bytes, then: Callable[[int, str], None]) -> None:
+            answered.append(then)
+
+    requests = lambda *given: Requests(busy=False, wire=None)  # noqa: E731
+    monkeypatch.setattr(simulated_transports, "Request", requests)
+    network: Any = SimpleNamespace(loop=SimpleNamespace(call_later=lambda seconds, then: later.append(then)))
+    client: Any = SimpleNamespace(packet=heard.append, dropped=lambda: heard.append("dropped"))
+    polling = simulated_transports.Polling(network, "path", False, client)
+    answered[0](200, '0{"sid":"s"}')
+    answered[1](200, "6")
+    polling.forget()
+    later[0]()
+    assert (len(answered), heard) == (2, ['0{"sid":"s"}', "6"])
 
 
 def test_who_was_lost_before_its_worker_knew_where_it_hears_the_stream_may_be_new() -> None:
