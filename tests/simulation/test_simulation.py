@@ -249,7 +249,7 @@ def test_what_a_speaker_knows_to_be_told_is_not_heard_behind_what_it_said_later(
 def test_a_session_that_its_client_has_left_in_silence_makes_no_new_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Else the refusal of it would end the client's next connection, and what came by both would come twice."""
+    """Else its refusal would end the client's next connection, and what comes by both would come twice."""
     answered: list[Callable[[int, str], None]] = []
     later: list[Callable[[], None]] = []
     heard: list[str] = []
