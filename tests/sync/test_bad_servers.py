@@ -10,48 +10,13 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from wsframe import Opcode, Ping, ProtocolError, Role, encode_frame, handshake
+from hand_made_server import FRAMES, LONG, SOON, Answering, answer, opened
+from wsframe import Opcode, Ping, ProtocolError, encode_frame
 from wsframe.connection import Connection
-from wsframe.sync import ClientConnection, ConnectionClosedError, InvalidHandshake, InvalidMessage, connect
-
-KEY = b"0123456789abcdef"
-SOON = 0.001  # of a peer that has stopped: as good as an hour
-LONG = 60.0
-
-
-@pytest.fixture
-def fixed_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the answer may stand there before the question."""
-    monkeypatch.setattr(handshake, "os", SimpleNamespace(urandom=lambda size: KEY[:size]))
-
-
-def answer(**other: str) -> bytes:
-    accept = handshake.request("/", "h").key  # with `fixed_key` it is always the same
-    fields = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Accept": handshake.accept_key(accept),
-        **other,
-    }
-    lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in fields.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-@pytest.fixture
-def pair(fixed_key: None) -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
-
-
-def opened(ours: socket.socket, **options: Any) -> ClientConnection:
-    options = {"close_timeout": SOON, "open_timeout": LONG, "compression": None} | options
-    return connect("ws://h/", sock=ours, **options)
+from wsframe.sync import ConnectionClosedError, InvalidHandshake, InvalidMessage
 
 
 def stops(theirs: socket.socket) -> None:
@@ -85,14 +50,6 @@ def test_within_the_head(
     assert ours.fileno() == -1
 
 
-FRAMES = {
-    "text": encode_frame(Opcode.TEXT, "Grüße"),
-    "126": encode_frame(Opcode.BINARY, bytes(126)),
-    "127": encode_frame(Opcode.BINARY, bytes(65_536))[:20],
-    "fragments": encode_frame(Opcode.TEXT, "a", fin=False) + encode_frame(Opcode.CONTINUATION, "b"),
-    "ping": encode_frame(Opcode.PING, b"12"),
-    "close": encode_frame(Opcode.CLOSE, b"\x03\xe8bye"),
-}
 CUTS = [(name, cut) for name, frame in FRAMES.items() for cut in range(min(len(frame), 24))]
 
 
@@ -279,7 +236,7 @@ def test_a_flood_keeps_no_other_thread_waiting(
 
     receiver, sender = (threading.Thread(target=target, daemon=True) for target in (receive, send_and_close))
     receiver.start()
-    while not websocket._changed._lock.locked():  # type: ignore[attr-defined]
+    while not websocket._lock.locked():  # type: ignore[attr-defined]
         pass
     sender.start()
     sender.join(LONG)
@@ -338,27 +295,6 @@ def test_a_flood_of_messages_while_we_close(
         for count in range(1000):
             assert len(websocket.recv()) == 1000
             assert count < 100
-
-
-class Answering(threading.Thread):
-    """A server in a thread: what it answers to each event is the test's."""
-
-    def __init__(self, theirs: socket.socket, react: Callable[[Connection, Any], None]) -> None:
-        super().__init__()
-        self.theirs = theirs
-        self.react = react
-
-    def run(self) -> None:
-        while b"\r\n\r\n" not in self.theirs.recv(65_536):
-            pass
-        self.theirs.sendall(answer())
-        server = Connection(Role.SERVER)
-        with suppress(OSError):
-            while data := self.theirs.recv(65_536):
-                for event in server.receive_data(data):
-                    self.react(server, event)
-                self.theirs.sendall(server.data_to_send())
-        self.theirs.close()
 
 
 def test_silence_is_asked_and_given_up(pair: tuple[socket.socket, socket.socket]) -> None:
