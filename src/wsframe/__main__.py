@@ -19,13 +19,20 @@ from typing import Final
 
 from .sync import ClientConnection, ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException, connect
 
-EPILOG: Final = """
-Each line of the standard input is sent as a message, and each message is printed as a line: a binary one as
-hexadecimal digits, or with --binary as it is and without an end of line. With --socketio a line is an event:
-its name, then its arguments in JSON; printed are events, and acknowledgements as "ack NUMBER JSON".
-After the end of the input the connection stays open until the server has read everything (it answers a ping)
-and then nothing has come for --wait seconds.
-Exit codes: 0, closed with 1000 or 1001; 1, it failed, one line says what; 2, wrong arguments; 130, Ctrl-C.
+DESCRIPTION: Final = "A WebSocket in the terminal. `python -m wsframe URL` is `wsframe connect URL`."
+EPILOG: Final = """\
+Each line of the input is sent as a message, and each message is printed as a
+line, a binary one as hexadecimal digits. With --socketio a line is an event:
+its name, then its arguments in JSON; so are events printed, and
+acknowledgements as "ack NUMBER JSON". After the end of the input (Ctrl-D) it
+stays until the server has read everything, then for --wait seconds of silence.
+
+  wsframe connect wss://example.org/chat --subprotocol chat.v2
+  echo hello | wsframe connect ws://127.0.0.1:8000/echo
+  wsframe connect http://127.0.0.1:8000 --socketio --event order 1 '{"size": 2}'
+
+Exit codes: 0, closed with 1000, 1001 or no code; 1, it failed, one line says
+what; 2, wrong arguments; 130, Ctrl-C.
 """
 READ_BYTES: Final = 65_536
 
@@ -93,35 +100,50 @@ def seconds(text: str) -> float:
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
     """All options."""
-    parser = argparse.ArgumentParser(prog, description="A WebSocket in the terminal.", epilog=EPILOG)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog, "%(prog)s URL [OPTIONS]", DESCRIPTION, EPILOG, formatter_class=form
+    )
     add = parser.add_argument
     add("url", metavar="URL", help="ws://HOST[:PORT]/PATH or wss://; http:// and https:// with --socketio")
-    add(
-        "--header",
-        metavar="'NAME: VALUE'",
-        action="append",
-        default=[],
-        help="of the request; may be repeated",
-    )
-    add("--origin", metavar="ORIGIN", help="as a browser says it: https://example.org")
+    add("--header", metavar="'NAME: VALUE'", action="append", default=[], help="to send; may be repeated")
+    add("--origin", metavar="ORIGIN", help="what a browser would say: https://example.org")
     add("--subprotocol", metavar="NAME", action="append", help="may be repeated, the preferred one first")
     add("--binary", action="store_true", help="send lines as binary messages, print those as they are")
-    add("--insecure", action="store_true", help="accept any certificate (TLS)")
-    add("--cacert", metavar="FILE", help="authorities to trust instead of the system's (TLS)")
-    add("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="to open and to close (%(default)s)")
-    add("--wait", metavar="SECONDS", type=seconds, default=1.0, help="see below (%(default)s); inf: no end")
-    add("--max-size", metavar="BYTES", type=int, default=2**20, help="of one message (%(default)s)")
+    add("--insecure", action="store_true", help="TLS: accept any certificate")
+    add("--cacert", metavar="FILE", help="TLS: authorities to trust instead of the system's")
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=10.0,
+        help="to open and to close; 10 if not given",
+    )
+    add(
+        "--wait",
+        metavar="SECONDS",
+        type=seconds,
+        default=1.0,
+        help="see below; 1 if not given, inf: for ever",
+    )
+    add(
+        "--max-size",
+        metavar="BYTES",
+        type=int,
+        default=2**20,
+        help="of a message that comes; 1048576 if not given",
+    )
     add("--ping", action="store_true", help="print how many milliseconds a ping takes, and end")
-    add("--socketio", action="store_true", help="speak Socket.IO, with the extra `server`")
+    add("--socketio", action="store_true", help='speak Socket.IO; needs pip install "wsframe[server]"')
     add(
         "--event",
         metavar=("NAME", "JSON"),
         nargs="+",
         action="append",
-        help="instead of the input; repeatable",
+        help="Socket.IO: send it instead of the input; may be repeated",
     )
-    add("--auth", metavar="JSON", help="an object for the server's connect handler (Socket.IO)")
-    add("--namespace", metavar="NAME", default="/", help="of Socket.IO (%(default)s)")
+    add("--auth", metavar="JSON", help="Socket.IO: an object for the server's connect handler")
+    add("--namespace", metavar="NAME", default="/", help="Socket.IO: / if not given")
     return parser
 
 

@@ -138,7 +138,9 @@ def test_help() -> None:
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
     for option in ("--header", "--origin", "--subprotocol", "--binary", "--insecure", "--cacert", "--ping"):
         assert option in done.stdout
+    assert "wsframe connect URL" in done.stdout
     assert "Exit codes" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_the_servers_command_line_has_it(peer: str) -> None:
