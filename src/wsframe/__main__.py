@@ -83,11 +83,15 @@ def complain(prog: str, error: Exception, code: int) -> int:
     words = str(error) or type(error).__name__
     if isinstance(error, InvalidStatus):
         words += f" {error.response.body[:200].decode(errors='replace')}"
-    # The server's words are among them: no control characters for the terminal.
-    line = "".join(char if char.isprintable() else "?" for char in " ".join(words.split()))
+    line = harmless(" ".join(words.split()))
     if sys.stderr is not None:  # print would take the output instead
         print(f"{prog}: {line}", file=sys.stderr)
     return code
+
+
+def harmless(text: str) -> str:
+    """Without what a terminal would obey: the server's words are among these."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
 
 
 def seconds(text: str) -> float:
@@ -100,10 +104,8 @@ def seconds(text: str) -> float:
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
     """All options."""
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        prog, "%(prog)s URL [OPTIONS]", DESCRIPTION, EPILOG, formatter_class=form
-    )
+    parser = argparse.ArgumentParser(prog, "%(prog)s URL [OPTIONS]", DESCRIPTION, EPILOG)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("url", metavar="URL", help="ws://HOST[:PORT]/PATH or wss://; http:// and https:// with --socketio")
     add("--header", metavar="'NAME: VALUE'", action="append", default=[], help="to send; may be repeated")
@@ -112,38 +114,15 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     add("--binary", action="store_true", help="send lines as binary messages, print those as they are")
     add("--insecure", action="store_true", help="TLS: accept any certificate")
     add("--cacert", metavar="FILE", help="TLS: authorities to trust instead of the system's")
-    add(
-        "--timeout",
-        metavar="SECONDS",
-        type=seconds,
-        default=10.0,
-        help="to open and to close; 10 if not given",
-    )
-    add(
-        "--wait",
-        metavar="SECONDS",
-        type=seconds,
-        default=1.0,
-        help="see below; 1 if not given, inf: for ever",
-    )
-    add(
-        "--max-size",
-        metavar="BYTES",
-        type=int,
-        default=2**20,
-        help="of a message that comes; 1048576 if not given",
-    )
+    add("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="to open and to close; usually 10")
+    add("--wait", metavar="SECONDS", type=seconds, default=1.0, help="see below; usually 1, inf: for ever")
+    add("--max-size", metavar="BYTES", type=int, default=2**20, help="of what comes; usually 1048576")
     add("--ping", action="store_true", help="print how many milliseconds a ping takes, and end")
     add("--socketio", action="store_true", help='speak Socket.IO; needs pip install "wsframe[server]"')
-    add(
-        "--event",
-        metavar=("NAME", "JSON"),
-        nargs="+",
-        action="append",
-        help="Socket.IO: send it instead of the input; may be repeated",
-    )
-    add("--auth", metavar="JSON", help="Socket.IO: an object for the server's connect handler")
-    add("--namespace", metavar="NAME", default="/", help="Socket.IO: / if not given")
+    words = ("NAME", "JSON")
+    add("--event", metavar=words, nargs="+", action="append", help="instead of the input; may be repeated")
+    add("--auth", metavar="JSON", help="an object for the server's connect handler (Socket.IO)")
+    add("--namespace", metavar="NAME", default="/", help="of Socket.IO; usually /")
     return parser
 
 
@@ -170,18 +149,16 @@ def converse(options: argparse.Namespace) -> None:
         if options.ping:
             if not websocket.ping().wait(options.timeout):
                 raise TimeoutError(f"no pong came within {options.timeout} seconds")
-            show(f"{websocket.latency * 1000:.3f} ms\n".encode())
+            show(f"{websocket.latency * 1000:.3f} ms", False)
         elif options.socketio:
             talk = socketio().SocketIOTalk(websocket, options.namespace)
             talk.connect(auth, options.timeout)
             sends = (partial(talk.emit, *event) for event in events or map(event_of, stdin_lines()))
-            exchange(websocket, sends, (line.encode() + b"\n" for line in talk.lines()), options.wait)
+            exchange(websocket, sends, talk.lines(), options)
         else:
             lines = stdin_lines() if options.binary else map(text_of, stdin_lines())
             sends = (partial(websocket.send, line) for line in lines)
-            exchange(
-                websocket, sends, (shown(message, options.binary) for message in websocket), options.wait
-            )
+            exchange(websocket, sends, websocket, options)
     except BaseException:
         websocket.close(1001)
         raise
@@ -189,7 +166,10 @@ def converse(options: argparse.Namespace) -> None:
 
 
 def exchange(
-    websocket: ClientConnection, sends: Iterable[Callable[[], None]], heard: Iterable[bytes], wait: float
+    websocket: ClientConnection,
+    sends: Iterable[Callable[[], None]],
+    heard: Iterable[str | bytes],
+    options: argparse.Namespace,
 ) -> None:
     """Print what is heard; a thread sends, since it waits for the input, and closes at the end of it."""
     came = threading.Event()
@@ -200,7 +180,7 @@ def exchange(
             for send in sends:
                 send()
             websocket.ping().wait()
-            while came.wait(min(wait, threading.TIMEOUT_MAX)):
+            while came.wait(min(options.wait, threading.TIMEOUT_MAX)):
                 came.clear()
         except ConnectionClosed:
             return  # the other thread says why
@@ -209,9 +189,9 @@ def exchange(
         websocket.close()
 
     threading.Thread(target=send_all, daemon=True).start()
-    for line in heard:
+    for message in heard:
         came.set()
-        show(line)
+        show(message, options.binary)
     if failed:
         raise failed[0]
 
@@ -284,18 +264,16 @@ def tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
     return context
 
 
-def shown(message: str | bytes, as_it_is: bool) -> bytes:
-    """A message as it is printed."""
-    if isinstance(message, bytes):
-        return message if as_it_is else message.hex().encode() + b"\n"
-    return message.encode() + b"\n"
-
-
-def show(line: bytes) -> None:
-    """Now: the next program of a pipe may wait for it."""
-    if sys.stdout is not None:  # closed: as print does
-        sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
+def show(message: str | bytes, binary: bool) -> None:
+    """A line, or with `binary` bytes as they are; now: the next program of a pipe may wait for it."""
+    if sys.stdout is None:  # closed: as print does
+        return
+    if isinstance(message, bytes) and not binary:
+        message = message.hex()
+    if isinstance(message, str):
+        message = f"{harmless(message) if sys.stdout.isatty() else message}\n".encode()
+    sys.stdout.buffer.write(message)
+    sys.stdout.buffer.flush()
 
 
 def socketio() -> ModuleType:
