@@ -67,15 +67,18 @@ def connect(
     refuses or redirects. InvalidHandshake: its answer is wrong. TimeoutError. OSError: TCP or TLS failed.
     """
     target = parse_uri(uri)
-    _check(target, ssl, compression, proxy)
+    _check(target, ssl, compression, proxy, max_queue)
     request = _request(target, origin, subprotocols, compression, additional_headers, user_agent_header)
     deadline = later(open_timeout)
     opened = _open_tcp(target, deadline) if sock is None else sock
     try:
         if target.secure:
-            opened.settimeout(_left(deadline))
             context = ssl or ssl_module.create_default_context()
-            opened = context.wrap_socket(opened, server_hostname=server_hostname or target.host)
+            name = server_hostname or target.host
+            secured = context.wrap_socket(opened, server_hostname=name, do_handshake_on_connect=False)
+            opened = secured
+            opened.settimeout(_left(deadline))
+            secured.do_handshake()
         response, rest, accepted = _shake_hands(opened, request, deadline)
         size = NO_MAX_SIZE if max_size is None else max_size
         connection = Connection(Role.CLIENT, max_message_bytes=size, deflate=accepted.deflate)
@@ -86,13 +89,17 @@ def connect(
         raise
 
 
-def _check(target: Target, ssl: object, compression: str | None, proxy: object) -> None:
+def _check(
+    target: Target, ssl: object, compression: str | None, proxy: object, max_queue: int | None
+) -> None:
     if ssl is not None and not target.secure:
         raise ValueError("ssl argument is incompatible with a ws:// URI")
     if compression not in ("deflate", None):
         raise ValueError(f"unsupported compression: {compression}")
     if proxy is not None:
         raise ValueError("proxies are not supported: give a connected socket as sock")
+    if max_queue is not None and max_queue < 1:
+        raise ValueError("max_queue must be at least 1, or None")
 
 
 def _request(
