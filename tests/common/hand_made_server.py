@@ -74,3 +74,14 @@ def what_came(theirs: socket.socket) -> list[Any]:
     while piece := theirs.recv(65_536):
         data += piece
     return list(Connection(Role.SERVER).receive_data(data.partition(b"\r\n\r\n")[2]))
+
+
+def accepted(listener: socket.socket) -> socket.socket:
+    """The next connection, its handshake answered whatever its key is."""
+    theirs, _ = listener.accept()
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += theirs.recv(65_536)
+    key = next(line for line in data.decode().splitlines() if line.startswith("Sec-WebSocket-Key: "))
+    theirs.sendall(answer(**{"Sec-WebSocket-Accept": handshake.accept_key(key.partition(": ")[2])}))
+    return theirs

@@ -52,6 +52,14 @@ def converse(websocket: ServerConnection) -> None:
         elif word == "silent":
             for _ in websocket:
                 pass
+        elif word == "engine":  # Engine.IO and Socket.IO, by hand
+            websocket.send('0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}')
+            assert websocket.recv() == "40"
+            for packet in ('40{"sid":"b"}', '40{"sid":"b"}', '42["heard",1]', "2"):
+                websocket.send(packet)
+            assert {websocket.recv(), websocket.recv()} == {"3", '421["a"]'}
+            websocket.send("1")
+            websocket.recv()
         elif word == "headers":
             for name in ("Host", "Origin", "X-Test", "User-Agent", "Authorization"):
                 websocket.send(f"{name}: {websocket.request.headers.get(name)}")

@@ -6,6 +6,8 @@ It must not wait for a time to pass: who stops has stopped before the client beg
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -13,10 +15,10 @@ from contextlib import suppress
 
 import pytest
 
-from hand_made_server import FRAMES, LONG, SOON, Answering, answer, opened
-from wsframe import Opcode, Ping, ProtocolError, encode_frame
+from hand_made_server import FRAMES, LONG, SOON, Answering, answer, opened, what_came
+from wsframe import Close, Opcode, Ping, ProtocolError, deflate, encode_frame
 from wsframe.connection import Connection
-from wsframe.sync import ConnectionClosedError, InvalidHandshake, InvalidMessage
+from wsframe.sync import ConcurrencyError, ConnectionClosedError, InvalidHandshake, InvalidMessage
 
 
 def stops(theirs: socket.socket) -> None:
@@ -50,6 +52,7 @@ def test_within_the_head(
     assert ours.fileno() == -1
 
 
+EXTENSION = "permessage-deflate; server_no_context_takeover"
 CUTS = [(name, cut) for name, frame in FRAMES.items() for cut in range(min(len(frame), 24))]
 
 
@@ -217,6 +220,29 @@ def test_a_flood_that_is_no_message(
         websocket.send("too late")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a descriptor is passed to a process")
+def test_a_flood_of_a_server_that_reads_no_more(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Sending fails: what it said before, perhaps why, is looked for, but not without end.
+
+    The server is a process of its own, faster than we are.
+    """
+    ours, theirs = pair
+    theirs.sendall(answer())
+    websocket = opened(ours)
+    theirs.shutdown(socket.SHUT_RD)
+    flood = "import socket, sys\ns = socket.socket(fileno=int(sys.argv[1]))\n"
+    flood += "while True: s.sendall(b'\\x8a\\1x' * 30_000)"
+    command = [sys.executable, "-c", flood, str(theirs.fileno())]
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL) as process:
+        theirs.close()
+        with pytest.raises(TimeoutError):
+            websocket.recv(timeout=SOON)
+        with pytest.raises(ConnectionClosedError) as told:
+            websocket.send("into nothing")
+        assert isinstance(told.value.__cause__, BrokenPipeError)
+        assert process.wait() != 0
+
+
 @pytest.mark.parametrize("name", ["ping", "pong"])
 def test_a_flood_keeps_no_other_thread_waiting(
     pair: tuple[socket.socket, socket.socket], flooded: Callable[[bytes], socket.socket], name: str
@@ -328,6 +354,49 @@ def test_silence_that_answers_is_waited_for(
     websocket.close()
     thread.join(LONG)
     assert len(pings) >= 5
+
+
+def test_silence_that_is_never_given_up(pair: tuple[socket.socket, socket.socket]) -> None:
+    """It is asked once; the time of `recv` ends it."""
+    ours, theirs = pair
+    theirs.sendall(answer())
+    websocket = opened(ours, ping_interval=SOON, ping_timeout=None)
+    with pytest.raises(TimeoutError):
+        websocket.recv(timeout=0.05)
+    websocket.close()
+    assert [type(event) for event in what_came(theirs)] == [Ping, Close]
+
+
+def test_the_same_ping_twice(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.sendall(answer())
+    websocket = opened(ours)
+    websocket.ping("one")
+    with pytest.raises(ConcurrencyError):
+        websocket.ping(b"one")
+    websocket.close()
+    assert [type(event) for event in what_came(theirs)] == [Ping, Close]
+
+
+def test_no_memory_for_a_message(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the server's fault: the program is told why, and the server 1011."""
+
+    def fail(*words: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(deflate.MessageDeflate, "inflate", fail)
+    ours, theirs = pair
+    theirs.sendall(answer(**{"Sec-WebSocket-Extensions": EXTENSION}))
+    websocket = opened(ours, compression="deflate")
+    theirs.sendall(b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00")
+    with pytest.raises(MemoryError):
+        websocket.recv()
+    with pytest.raises(ConnectionClosedError) as told:
+        websocket.recv()
+    assert isinstance(told.value.__cause__, MemoryError)
+    assert [event.code for event in what_came(theirs)] == [1011]
 
 
 def test_without_pings(pair: tuple[socket.socket, socket.socket]) -> None:

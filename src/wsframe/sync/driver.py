@@ -124,11 +124,11 @@ class SocketDriver:
 
     def _let_others_in(self) -> None:
         """A server that sends without end would keep them waiting: to send, or to close."""
-        self.changed.release()
         try:
+            self.lock.release()
             time.sleep(PAUSE_SECONDS)
         finally:
-            self.changed.acquire()
+            self.lock.acquire()
 
     def drain(self, deadline: Seconds) -> None:
         """Until what is to be sent has left. Raises TimeoutError: TCP ends then, as a part may have left."""
@@ -200,7 +200,7 @@ class SocketDriver:
             if reads:
                 self._reading = False
                 self.changed.notify_all()
-        if idle and alarm is not None and time.monotonic() >= alarm:
+        if idle and alarm is not None:
             self._keep_alive()
 
     def _poll(self, reads: bool, seconds: Seconds) -> bool:
@@ -209,11 +209,13 @@ class SocketDriver:
             writes = selectors.EVENT_WRITE if self._unsent else 0
             poller.register(self._socket, writes | (selectors.EVENT_READ if reads else 0))
             self._polls_count += 1
-            self.changed.release()
-            try:
-                return bool(poller.select(seconds))
+            try:  # a signal's handler may raise after any call: two of them, so that both are undone
+                try:
+                    self.lock.release()
+                    return bool(poller.select(seconds))
+                finally:
+                    self.lock.acquire()
             finally:
-                self.changed.acquire()
                 self._polls_count -= 1
                 self._let_go()
 
@@ -239,7 +241,8 @@ class SocketDriver:
             except OSError as error:
                 self._broken = True
                 # What the server said before, perhaps why, may still be there.
-                while self._has_room() and self._receive_some():
+                late = time.monotonic() + LATE_SECONDS
+                while self._has_room() and self._receive_some() and time.monotonic() < late:
                     pass
                 self.end(error)
 
@@ -307,20 +310,20 @@ class SocketDriver:
 
     def _answered(self, data: bytes) -> None:
         """RFC 6455 section 5.5.3: a pong answers all pings before it as well."""
-        if data not in self._pings:
-            return
-        for sent in list(self._pings):
-            waiter = self._pings.pop(sent)
+        if data in self._pings:
+            self.latency = time.monotonic() - self._pings[data].sent_at_seconds
+        while data in self._pings:
+            waiter = self._pings.pop(next(iter(self._pings)))  # the oldest
             waiter.answered = True
             if waiter is self._keepalive:
                 self._keepalive, self._keepalive_at = None, later(self._limits.ping_interval)
-            if sent == data:
-                self.latency = time.monotonic() - waiter.sent_at_seconds
-                return
 
     def _keep_alive(self) -> None:
         """Nothing came until it was time: for a ping, or to give up."""
         interval, patience = self._limits.ping_interval, self._limits.ping_timeout
+        due = self._keepalive_at is not None and time.monotonic() >= self._keepalive_at
+        if self._connection.state is not State.OPEN or not due:
+            return  # another thread has closed meanwhile, or pinged
         if self._keepalive is None:
             self._keepalive = self.queue_ping(os.urandom(8))
             self._send_some()
