@@ -271,7 +271,9 @@ def show(message: str | bytes, binary: bool) -> None:
     if isinstance(message, bytes) and not binary:
         message = message.hex()
     if isinstance(message, str):
-        message = f"{harmless(message) if sys.stdout.isatty() else message}\n".encode()
+        message = f"{harmless(message) if sys.stdout.isatty() else message}\n".encode(
+            errors="backslashreplace"
+        )
     sys.stdout.buffer.write(message)
     sys.stdout.buffer.flush()
 

@@ -60,6 +60,13 @@ def converse(websocket: ServerConnection) -> None:
             assert {websocket.recv(), websocket.recv()} == {"3", '421["a"]'}
             websocket.send("1")
             websocket.recv()
+        elif word == "engine-that-ends":  # its heartbeat comes too late to be answered
+            websocket.send('0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}')
+            assert websocket.recv() == "40"
+            websocket.protocol.send_text(b'40{"sid":"b"}')
+            for packet in (b"2", b"2", b'42["last","\\ud800"]'):
+                websocket.protocol.send_text(packet)
+            websocket.close()  # all of it in one piece
         elif word == "headers":
             for name in ("Host", "Origin", "X-Test", "User-Agent", "Authorization"):
                 websocket.send(f"{name}: {websocket.request.headers.get(name)}")
