@@ -156,6 +156,18 @@ def test_frames_that_break_the_protocol(
     assert isinstance(told.value.__cause__, ProtocolError)
 
 
+@pytest.mark.parametrize(("max_fragments", "code"), [(2, 1000), (1, 1009)])
+def test_a_message_of_too_many_fragments(
+    pair: tuple[socket.socket, socket.socket], max_fragments: int, code: int
+) -> None:
+    ours, theirs = pair
+    theirs.sendall(answer() + FRAMES["fragments"] + FRAMES["close"])
+    websocket = opened(ours, max_fragments=max_fragments)
+    with suppress(ConnectionClosedError):
+        assert websocket.recv() == "ab"
+    assert websocket.close_code == code
+
+
 def test_a_length_that_is_a_lie_takes_no_memory(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     theirs.sendall(answer() + b"\x82\x7f" + (2**61).to_bytes(8, "big") + bytes(1000))

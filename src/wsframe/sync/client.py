@@ -14,7 +14,7 @@ from typing import Final
 from .. import handshake
 from ..connection import Connection
 from ..deflate import Options
-from ..types import DEFAULT_MAX_MESSAGE_BYTES, Role
+from ..types import DEFAULT_MAX_FRAGMENTS, DEFAULT_MAX_MESSAGE_BYTES, Role
 from .connection import ClientConnection
 from .driver import READ_BYTES, WAIT_MAX_SECONDS, ClientLimits, Seconds, later
 from .exceptions import HandshakeResponse, InvalidHandshake, InvalidStatus
@@ -47,6 +47,7 @@ def connect(
     ping_timeout: Seconds = 20,
     close_timeout: Seconds = 10,
     max_size: int | None = DEFAULT_MAX_MESSAGE_BYTES,
+    max_fragments: int = DEFAULT_MAX_FRAGMENTS,
     max_queue: int | None = 16,
 ) -> ClientConnection:
     """Connect to a WebSocket server, in the words of `websockets.sync.client.connect`.
@@ -61,7 +62,8 @@ def connect(
         compression: "deflate" or None. proxy: only None, none are supported.
         open_timeout, close_timeout: in seconds, to open and to close; None waits for ever.
         ping_interval, ping_timeout: seconds without a word until a ping, and until it is given up.
-        max_size: bytes of one message. max_queue: messages that wait for `recv`; None: without a bound.
+        max_size, max_fragments: bytes and frames of one message. max_queue: messages that wait for `recv`.
+            None for max_size, max_queue: without a bound.
 
     Returns: the open connection. Raises InvalidURI, ValueError: wrong arguments. InvalidStatus: the server
     refuses or redirects. InvalidHandshake: its answer is wrong. TimeoutError. OSError: TCP or TLS failed.
@@ -80,8 +82,12 @@ def connect(
             opened.settimeout(_left(deadline))
             secured.do_handshake()
         response, rest, accepted = _shake_hands(opened, request, deadline)
-        size = NO_MAX_SIZE if max_size is None else max_size
-        connection = Connection(Role.CLIENT, max_message_bytes=size, deflate=accepted.deflate)
+        connection = Connection(
+            Role.CLIENT,
+            max_message_bytes=NO_MAX_SIZE if max_size is None else max_size,
+            max_fragments=max_fragments,
+            deflate=accepted.deflate,
+        )
         limits = ClientLimits(ping_interval, ping_timeout, close_timeout, max_queue)
         return ClientConnection(opened, connection, limits, response, rest, accepted.subprotocol)
     except BaseException:
