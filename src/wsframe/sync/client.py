@@ -75,18 +75,11 @@ def connect(
     opened = _open_tcp(target, deadline) if sock is None else sock
     try:
         if target.secure:
-            context = ssl or ssl_module.create_default_context()
-            name = server_hostname or target.host
-            secured = context.wrap_socket(opened, server_hostname=name, do_handshake_on_connect=False)
-            opened = secured
-            opened.settimeout(_left(deadline))
-            secured.do_handshake()
+            opened = _open_tls(opened, ssl, server_hostname or target.host, deadline)
         response, rest, accepted = _shake_hands(opened, request, deadline)
+        size = NO_MAX_SIZE if max_size is None else max_size
         connection = Connection(
-            Role.CLIENT,
-            max_message_bytes=NO_MAX_SIZE if max_size is None else max_size,
-            max_fragments=max_fragments,
-            deflate=accepted.deflate,
+            Role.CLIENT, max_message_bytes=size, max_fragments=max_fragments, deflate=accepted.deflate
         )
         limits = ClientLimits(ping_interval, ping_timeout, close_timeout, max_queue)
         return ClientConnection(opened, connection, limits, response, rest, accepted.subprotocol)
@@ -160,6 +153,20 @@ def _open_tcp(target: Target, deadline: Seconds) -> socket.socket:
                 raise
             failed = failed or error
     raise failed or OSError(f"{target.host} has no address")
+
+
+def _open_tls(
+    sock: socket.socket, context: ssl_module.SSLContext | None, name: str, deadline: Seconds
+) -> ssl_module.SSLSocket:
+    context = context or ssl_module.create_default_context()
+    secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+    try:
+        secured.settimeout(_left(deadline))
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured
 
 
 def _shake_hands(
