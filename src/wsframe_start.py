@@ -8,6 +8,14 @@ PYTEST_DONT_REWRITE: else pytest warns whoever calls it from a program that has 
 import gc
 import sys
 
+# Without the server's packages: click would write the list of commands.
+USAGE = """\
+Usage: wsframe connect URL [OPTIONS]
+
+  A WebSocket in the terminal: lines of the input are sent, messages are printed.
+  `wsframe connect --help` shows the options.
+"""
+
 
 def main() -> None:
     """Run the command line, or say in one line which other package stands in its place, or what to install.
@@ -25,10 +33,15 @@ def main() -> None:
             f"Error: the package named python_server at {python_server.__file__} is not wsframe's; "
             "uninstall it (pip uninstall python-server) or move it away, then reinstall wsframe"
         )
+    words = sys.argv[1:2]
+    asks = words in ([], ["-h"], ["--help"])
     try:
-        python_server.need_server(" ".join(["wsframe", *sys.argv[1:2]]))
+        python_server.need_server("Every other command" if asks else f"wsframe {words[0]}")
     except ModuleNotFoundError as missing:
-        sys.exit(f"Error: {missing}")
+        if not asks:
+            sys.exit(f"Error: {missing}")
+        print(USAGE, missing, sep="\n")
+        return
     gc.disable()  # as in python_server/__main__.py
     from python_server.command.cli import main as command_line
     from python_server.net.memory import spare_old_objects

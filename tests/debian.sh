@@ -63,11 +63,16 @@ cross_compiler() {
     mount --bind "$(readlink -f "$loader")" "$1$loader"
 }
 
-# open_debian FOLDER: gives it the network, the devices and an empty /tmp.
-open_debian() {
+# copy_settings FOLDER: the machine's name server, certificates, pip and npm.
+copy_settings() {
     for file in /etc/resolv.conf /etc/hosts /etc/pip.conf /etc/ssl/certs/ca-certificates.crt /root/.npmrc; do
         [ ! -e "$file" ] || { mkdir -p "$1${file%/*}" && cp -L "$file" "$1$file"; }
     done
+}
+
+# open_debian FOLDER: gives it the network, the devices and an empty /tmp.
+open_debian() {
+    copy_settings "$1"
     apt-config dump | grep '^Acquire::' >"$1/etc/apt/apt.conf.d/90-of-the-machine" # its proxy, its clock's tolerance
     mount --bind /proc "$1/proc"
     mount --bind /dev "$1/dev"
@@ -83,6 +88,7 @@ install_there() {
     chroot "$folder" sh -ec '
         apt-get update -q
         DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"' - "$@"
+    copy_settings "$folder" # ca-certificates, if it came along, has written Debian's own alone
 }
 
 # copy_sources TREE FOLDER: what a checkout holds, into FOLDER/src.

@@ -100,7 +100,6 @@ def test_nothing_else_is_installed(bare: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     ("program", "words", "said"),
     [
-        ("wsframe", "", "wsframe"),
         ("wsframe", "serve shop:app", "wsframe serve"),
         ("wsframe", "status", "wsframe status"),
         ("wsframe", "--version", "wsframe --version"),
@@ -112,6 +111,13 @@ def test_a_command_says_what_to_install(
 ) -> None:
     (tmp_path / "shop.py").write_text(PLAIN)
     assert run(program, *words.split()) == (1, f"Error: {said} needs {WHAT}\n")
+
+
+@pytest.mark.parametrize("words", ["", "-h", "--help"])
+def test_help_shows_the_command_that_works(run: Run, words: str) -> None:
+    status, log = run("wsframe", *words.split())
+    assert (status, log.splitlines()[0]) == (0, "Usage: wsframe connect URL [OPTIONS]")
+    assert log.endswith(f"\nEvery other command needs {WHAT}\n")
 
 
 @pytest.mark.parametrize(("program", "words"), [("wsframe", "connect"), ("python", "-m wsframe")])

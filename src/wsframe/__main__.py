@@ -19,13 +19,20 @@ from typing import Final
 
 from .sync import ClientConnection, ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException, connect
 
-EPILOG: Final = """
-Each line of the standard input is sent as a message, and each message is printed as a line: a binary one as
-hexadecimal digits, or with --binary as it is and without an end of line. With --socketio a line is an event:
-its name, then its arguments in JSON; printed are events, and acknowledgements as "ack NUMBER JSON".
-After the end of the input the connection stays open until the server has read everything (it answers a ping)
-and then nothing has come for --wait seconds.
-Exit codes: 0, closed with 1000 or 1001; 1, it failed, one line says what; 2, wrong arguments; 130, Ctrl-C.
+DESCRIPTION: Final = "A WebSocket in the terminal. `python -m wsframe URL` is `wsframe connect URL`."
+EPILOG: Final = """\
+Each line of the input is sent as a message, and each message is printed as a
+line, a binary one as hexadecimal digits. With --socketio a line is an event:
+its name, then its arguments in JSON; so are events printed, and
+acknowledgements as "ack NUMBER JSON". After the end of the input (Ctrl-D) it
+stays until the server has read everything, then for --wait seconds of silence.
+
+  wsframe connect wss://example.org/chat --subprotocol chat.v2
+  echo hello | wsframe connect ws://127.0.0.1:8000/echo
+  wsframe connect http://127.0.0.1:8000 --socketio --event order 1 '{"size": 2}'
+
+Exit codes: 0, closed with 1000, 1001 or no code; 1, it failed, one line says
+what; 2, wrong arguments; 130, Ctrl-C.
 """
 READ_BYTES: Final = 65_536
 
@@ -76,11 +83,15 @@ def complain(prog: str, error: Exception, code: int) -> int:
     words = str(error) or type(error).__name__
     if isinstance(error, InvalidStatus):
         words += f" {error.response.body[:200].decode(errors='replace')}"
-    # The server's words are among them: no control characters for the terminal.
-    line = "".join(char if char.isprintable() else "?" for char in " ".join(words.split()))
+    line = harmless(" ".join(words.split()))
     if sys.stderr is not None:  # print would take the output instead
         print(f"{prog}: {line}", file=sys.stderr)
     return code
+
+
+def harmless(text: str) -> str:
+    """Without what a terminal would obey: the server's words are among these."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
 
 
 def seconds(text: str) -> float:
@@ -93,35 +104,25 @@ def seconds(text: str) -> float:
 
 def make_parser(prog: str) -> argparse.ArgumentParser:
     """All options."""
-    parser = argparse.ArgumentParser(prog, description="A WebSocket in the terminal.", epilog=EPILOG)
+    parser = argparse.ArgumentParser(prog, "%(prog)s URL [OPTIONS]", DESCRIPTION, EPILOG)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("url", metavar="URL", help="ws://HOST[:PORT]/PATH or wss://; http:// and https:// with --socketio")
-    add(
-        "--header",
-        metavar="'NAME: VALUE'",
-        action="append",
-        default=[],
-        help="of the request; may be repeated",
-    )
-    add("--origin", metavar="ORIGIN", help="as a browser says it: https://example.org")
+    add("--header", metavar="'NAME: VALUE'", action="append", default=[], help="to send; may be repeated")
+    add("--origin", metavar="ORIGIN", help="what a browser would say: https://example.org")
     add("--subprotocol", metavar="NAME", action="append", help="may be repeated, the preferred one first")
     add("--binary", action="store_true", help="send lines as binary messages, print those as they are")
-    add("--insecure", action="store_true", help="accept any certificate (TLS)")
-    add("--cacert", metavar="FILE", help="authorities to trust instead of the system's (TLS)")
-    add("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="to open and to close (%(default)s)")
-    add("--wait", metavar="SECONDS", type=seconds, default=1.0, help="see below (%(default)s); inf: no end")
-    add("--max-size", metavar="BYTES", type=int, default=2**20, help="of one message (%(default)s)")
+    add("--insecure", action="store_true", help="TLS: accept any certificate")
+    add("--cacert", metavar="FILE", help="TLS: authorities to trust instead of the system's")
+    add("--timeout", metavar="SECONDS", type=seconds, default=10.0, help="to open and to close; usually 10")
+    add("--wait", metavar="SECONDS", type=seconds, default=1.0, help="see below; usually 1, inf: for ever")
+    add("--max-size", metavar="BYTES", type=int, default=2**20, help="of what comes; usually 1048576")
     add("--ping", action="store_true", help="print how many milliseconds a ping takes, and end")
-    add("--socketio", action="store_true", help="speak Socket.IO, with the extra `server`")
-    add(
-        "--event",
-        metavar=("NAME", "JSON"),
-        nargs="+",
-        action="append",
-        help="instead of the input; repeatable",
-    )
+    add("--socketio", action="store_true", help='speak Socket.IO; needs pip install "wsframe[server]"')
+    words = ("NAME", "JSON")
+    add("--event", metavar=words, nargs="+", action="append", help="instead of the input; may be repeated")
     add("--auth", metavar="JSON", help="an object for the server's connect handler (Socket.IO)")
-    add("--namespace", metavar="NAME", default="/", help="of Socket.IO (%(default)s)")
+    add("--namespace", metavar="NAME", default="/", help="of Socket.IO; usually /")
     return parser
 
 
@@ -148,18 +149,16 @@ def converse(options: argparse.Namespace) -> None:
         if options.ping:
             if not websocket.ping().wait(options.timeout):
                 raise TimeoutError(f"no pong came within {options.timeout} seconds")
-            show(f"{websocket.latency * 1000:.3f} ms\n".encode())
+            show(f"{websocket.latency * 1000:.3f} ms", False)
         elif options.socketio:
             talk = socketio().SocketIOTalk(websocket, options.namespace)
             talk.connect(auth, options.timeout)
             sends = (partial(talk.emit, *event) for event in events or map(event_of, stdin_lines()))
-            exchange(websocket, sends, (line.encode() + b"\n" for line in talk.lines()), options.wait)
+            exchange(websocket, sends, talk.lines(), options)
         else:
             lines = stdin_lines() if options.binary else map(text_of, stdin_lines())
             sends = (partial(websocket.send, line) for line in lines)
-            exchange(
-                websocket, sends, (shown(message, options.binary) for message in websocket), options.wait
-            )
+            exchange(websocket, sends, websocket, options)
     except BaseException:
         websocket.close(1001)
         raise
@@ -167,7 +166,10 @@ def converse(options: argparse.Namespace) -> None:
 
 
 def exchange(
-    websocket: ClientConnection, sends: Iterable[Callable[[], None]], heard: Iterable[bytes], wait: float
+    websocket: ClientConnection,
+    sends: Iterable[Callable[[], None]],
+    heard: Iterable[str | bytes],
+    options: argparse.Namespace,
 ) -> None:
     """Print what is heard; a thread sends, since it waits for the input, and closes at the end of it."""
     came = threading.Event()
@@ -178,7 +180,7 @@ def exchange(
             for send in sends:
                 send()
             websocket.ping().wait()
-            while came.wait(min(wait, threading.TIMEOUT_MAX)):
+            while came.wait(min(options.wait, threading.TIMEOUT_MAX)):
                 came.clear()
         except ConnectionClosed:
             return  # the other thread says why
@@ -187,9 +189,9 @@ def exchange(
         websocket.close()
 
     threading.Thread(target=send_all, daemon=True).start()
-    for line in heard:
+    for message in heard:
         came.set()
-        show(line)
+        show(message, options.binary)
     if failed:
         raise failed[0]
 
@@ -262,18 +264,18 @@ def tls_context(options: argparse.Namespace) -> ssl.SSLContext | None:
     return context
 
 
-def shown(message: str | bytes, as_it_is: bool) -> bytes:
-    """A message as it is printed."""
-    if isinstance(message, bytes):
-        return message if as_it_is else message.hex().encode() + b"\n"
-    return message.encode() + b"\n"
-
-
-def show(line: bytes) -> None:
-    """Now: the next program of a pipe may wait for it."""
-    if sys.stdout is not None:  # closed: as print does
-        sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
+def show(message: str | bytes, binary: bool) -> None:
+    """A line, or with `binary` bytes as they are; now: the next program of a pipe may wait for it."""
+    if sys.stdout is None:  # closed: as print does
+        return
+    if isinstance(message, bytes) and not binary:
+        message = message.hex()
+    if isinstance(message, str):
+        message = f"{harmless(message) if sys.stdout.isatty() else message}\n".encode(
+            errors="backslashreplace"
+        )
+    sys.stdout.buffer.write(message)
+    sys.stdout.buffer.flush()
 
 
 def socketio() -> ModuleType:

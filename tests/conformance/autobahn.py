@@ -47,9 +47,6 @@ START_SECONDS = 120.0  # of a machine with far more to do than this
 # The suite's largest messages have 16 MiB, its most fragments 65,536.
 COMMAND_LINE = [sys.executable, "-m", "python_server", "--no-access-log", "--ws-per-message-deflate"]
 COMMAND_LINE += ["--ws-max-size", str(17 * 2**20), "--ws-max-fragments", "70000", "--ws-ping-interval", "0"]
-# Good messages with a fault behind them in the same bytes, or soon after: the client gives the messages to
-# its program, and closes at once, so that no answer follows. The suite calls that not strict.
-CLOSES_AT_ONCE = {"3.2", "3.3", "3.4", "4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5", "5.15"}
 CLIENTS = ("client", "streaming-client", "sync-client")
 ROLES = ("server", "streaming-server", "command-line", *CLIENTS)
 PLACES = (
@@ -162,11 +159,6 @@ def judge(role: str, reports: Path) -> bool:
     behaviour = Counter(str(case["behavior"]) for case in cases.values())
     closing = Counter(str(case["behaviorClose"]) for case in cases.values())
     bad = {name: case for name, case in cases.items() if {case["behavior"], case["behaviorClose"]} - GOOD}
-    if role == "sync-client":
-        known = {name for name, case in bad.items() if case["behavior"] == "NON-STRICT"} & CLOSES_AT_ONCE
-        bad = {
-            name: case for name, case in bad.items() if name not in known or case["behaviorClose"] not in GOOD
-        }
     print(f"{role}: {len(cases)} cases; behaviour {dict(behaviour)}; closing {dict(closing)}")
     for name, case in sorted(bad.items()):
         file = reports / str(case["reportfile"])

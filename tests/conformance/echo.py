@@ -185,6 +185,7 @@ def run_sync_client(host: str, port: int, agent: str) -> None:
     """The same with `wsframe.sync`, whose own driver and opening are tried."""
     options: dict[str, Any] = {
         "max_size": MAX_MESSAGE_BYTES,
+        "max_fragments": MAX_FRAGMENTS,
         "close_timeout": DRAIN_SECONDS,
         "ping_interval": None,
     }

@@ -6,12 +6,14 @@ It must not know what a test asks of them.
 from __future__ import annotations
 
 import queue
+import socket
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +21,9 @@ import trustme
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import Server, ServerConnection, serve
 
+from hand_made_server import KEY
 from python_server import Resource, WebSocket, WebSocketApplication, WSGIServer
+from wsframe import handshake
 
 # The code of each connection to /tell that has ended.
 CLOSED: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -48,6 +52,21 @@ def converse(websocket: ServerConnection) -> None:
         elif word == "silent":
             for _ in websocket:
                 pass
+        elif word == "engine":  # Engine.IO and Socket.IO, by hand
+            websocket.send('0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}')
+            assert websocket.recv() == "40"
+            for packet in ('40{"sid":"b"}', '40{"sid":"b"}', '42["heard",1]', "2"):
+                websocket.send(packet)
+            assert {websocket.recv(), websocket.recv()} == {"3", '421["a"]'}
+            websocket.send("1")
+            websocket.recv()
+        elif word == "engine-that-ends":  # its heartbeat comes too late to be answered
+            websocket.send('0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}')
+            assert websocket.recv() == "40"
+            websocket.protocol.send_text(b'40{"sid":"b"}')
+            for packet in (b"2", b"2", b'42["last","\\ud800"]'):
+                websocket.protocol.send_text(packet)
+            websocket.close()  # all of it in one piece
         elif word == "headers":
             for name in ("Host", "Origin", "X-Test", "User-Agent", "Authorization"):
                 websocket.send(f"{name}: {websocket.request.headers.get(name)}")
@@ -135,3 +154,16 @@ def own_server() -> Iterator[str]:
     """The URL of our own server, without its last slash."""
     with WSGIServer(("127.0.0.1", 0), Resource({"/echo": Echo()}, nothing_else)) as server:
         yield server.url.replace("http", "ws", 1).rstrip("/")
+
+
+@pytest.fixture
+def fixed_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the answer may stand there before the question."""
+    monkeypatch.setattr(handshake, "os", SimpleNamespace(urandom=lambda size: KEY[:size]))
+
+
+@pytest.fixture
+def pair(fixed_key: None) -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs

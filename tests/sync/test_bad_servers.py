@@ -6,52 +6,19 @@ It must not wait for a time to pass: who stops has stopped before the client beg
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from wsframe import Opcode, Ping, ProtocolError, Role, encode_frame, handshake
+from hand_made_server import FRAMES, LONG, SOON, Answering, answer, opened, what_came
+from wsframe import Close, Opcode, Ping, ProtocolError, deflate, encode_frame
 from wsframe.connection import Connection
-from wsframe.sync import ClientConnection, ConnectionClosedError, InvalidHandshake, InvalidMessage, connect
-
-KEY = b"0123456789abcdef"
-SOON = 0.001  # of a peer that has stopped: as good as an hour
-LONG = 60.0
-
-
-@pytest.fixture
-def fixed_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the answer may stand there before the question."""
-    monkeypatch.setattr(handshake, "os", SimpleNamespace(urandom=lambda size: KEY[:size]))
-
-
-def answer(**other: str) -> bytes:
-    accept = handshake.request("/", "h").key  # with `fixed_key` it is always the same
-    fields = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Accept": handshake.accept_key(accept),
-        **other,
-    }
-    lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in fields.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
-
-
-@pytest.fixture
-def pair(fixed_key: None) -> Iterator[tuple[socket.socket, socket.socket]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        yield ours, theirs
-
-
-def opened(ours: socket.socket, **options: Any) -> ClientConnection:
-    options = {"close_timeout": SOON, "open_timeout": LONG, "compression": None} | options
-    return connect("ws://h/", sock=ours, **options)
+from wsframe.sync import ConcurrencyError, ConnectionClosedError, InvalidHandshake, InvalidMessage
 
 
 def stops(theirs: socket.socket) -> None:
@@ -85,14 +52,7 @@ def test_within_the_head(
     assert ours.fileno() == -1
 
 
-FRAMES = {
-    "text": encode_frame(Opcode.TEXT, "Grüße"),
-    "126": encode_frame(Opcode.BINARY, bytes(126)),
-    "127": encode_frame(Opcode.BINARY, bytes(65_536))[:20],
-    "fragments": encode_frame(Opcode.TEXT, "a", fin=False) + encode_frame(Opcode.CONTINUATION, "b"),
-    "ping": encode_frame(Opcode.PING, b"12"),
-    "close": encode_frame(Opcode.CLOSE, b"\x03\xe8bye"),
-}
+EXTENSION = "permessage-deflate; server_no_context_takeover"
 CUTS = [(name, cut) for name, frame in FRAMES.items() for cut in range(min(len(frame), 24))]
 
 
@@ -196,6 +156,18 @@ def test_frames_that_break_the_protocol(
     assert isinstance(told.value.__cause__, ProtocolError)
 
 
+@pytest.mark.parametrize(("max_fragments", "code"), [(2, 1000), (1, 1009)])
+def test_a_message_of_too_many_fragments(
+    pair: tuple[socket.socket, socket.socket], max_fragments: int, code: int
+) -> None:
+    ours, theirs = pair
+    theirs.sendall(answer() + FRAMES["fragments"] + FRAMES["close"])
+    websocket = opened(ours, max_fragments=max_fragments)
+    with suppress(ConnectionClosedError):
+        assert websocket.recv() == "ab"
+    assert websocket.close_code == code
+
+
 def test_a_length_that_is_a_lie_takes_no_memory(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     theirs.sendall(answer() + b"\x82\x7f" + (2**61).to_bytes(8, "big") + bytes(1000))
@@ -260,6 +232,29 @@ def test_a_flood_that_is_no_message(
         websocket.send("too late")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a descriptor is passed to a process")
+def test_a_flood_of_a_server_that_reads_no_more(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Sending fails: what it said before, perhaps why, is looked for, but not without end.
+
+    The server is a process of its own, faster than we are.
+    """
+    ours, theirs = pair
+    theirs.sendall(answer())
+    websocket = opened(ours)
+    theirs.shutdown(socket.SHUT_RD)
+    flood = "import socket, sys\ns = socket.socket(fileno=int(sys.argv[1]))\n"
+    flood += "while True: s.sendall(b'\\x8a\\1x' * 30_000)"
+    command = [sys.executable, "-c", flood, str(theirs.fileno())]
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.DEVNULL) as process:
+        theirs.close()
+        with pytest.raises(TimeoutError):
+            websocket.recv(timeout=SOON)
+        with pytest.raises(ConnectionClosedError) as told:
+            websocket.send("into nothing")
+        assert isinstance(told.value.__cause__, BrokenPipeError)
+        assert process.wait() != 0
+
+
 @pytest.mark.parametrize("name", ["ping", "pong"])
 def test_a_flood_keeps_no_other_thread_waiting(
     pair: tuple[socket.socket, socket.socket], flooded: Callable[[bytes], socket.socket], name: str
@@ -279,7 +274,7 @@ def test_a_flood_keeps_no_other_thread_waiting(
 
     receiver, sender = (threading.Thread(target=target, daemon=True) for target in (receive, send_and_close))
     receiver.start()
-    while not websocket._changed._lock.locked():  # type: ignore[attr-defined]
+    while not websocket._lock.locked():  # type: ignore[attr-defined]
         pass
     sender.start()
     sender.join(LONG)
@@ -340,27 +335,6 @@ def test_a_flood_of_messages_while_we_close(
             assert count < 100
 
 
-class Answering(threading.Thread):
-    """A server in a thread: what it answers to each event is the test's."""
-
-    def __init__(self, theirs: socket.socket, react: Callable[[Connection, Any], None]) -> None:
-        super().__init__()
-        self.theirs = theirs
-        self.react = react
-
-    def run(self) -> None:
-        while b"\r\n\r\n" not in self.theirs.recv(65_536):
-            pass
-        self.theirs.sendall(answer())
-        server = Connection(Role.SERVER)
-        with suppress(OSError):
-            while data := self.theirs.recv(65_536):
-                for event in server.receive_data(data):
-                    self.react(server, event)
-                self.theirs.sendall(server.data_to_send())
-        self.theirs.close()
-
-
 def test_silence_is_asked_and_given_up(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
     theirs.sendall(answer())
@@ -392,6 +366,49 @@ def test_silence_that_answers_is_waited_for(
     websocket.close()
     thread.join(LONG)
     assert len(pings) >= 5
+
+
+def test_silence_that_is_never_given_up(pair: tuple[socket.socket, socket.socket]) -> None:
+    """It is asked once; the time of `recv` ends it."""
+    ours, theirs = pair
+    theirs.sendall(answer())
+    websocket = opened(ours, ping_interval=SOON, ping_timeout=None)
+    with pytest.raises(TimeoutError):
+        websocket.recv(timeout=0.05)
+    websocket.close()
+    assert [type(event) for event in what_came(theirs)] == [Ping, Close]
+
+
+def test_the_same_ping_twice(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.sendall(answer())
+    websocket = opened(ours)
+    websocket.ping("one")
+    with pytest.raises(ConcurrencyError):
+        websocket.ping(b"one")
+    websocket.close()
+    assert [type(event) for event in what_came(theirs)] == [Ping, Close]
+
+
+def test_no_memory_for_a_message(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the server's fault: the program is told why, and the server 1011."""
+
+    def fail(*words: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(deflate.MessageDeflate, "inflate", fail)
+    ours, theirs = pair
+    theirs.sendall(answer(**{"Sec-WebSocket-Extensions": EXTENSION}))
+    websocket = opened(ours, compression="deflate")
+    theirs.sendall(b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00")
+    with pytest.raises(MemoryError):
+        websocket.recv()
+    with pytest.raises(ConnectionClosedError) as told:
+        websocket.recv()
+    assert isinstance(told.value.__cause__, MemoryError)
+    assert [event.code for event in what_came(theirs)] == [1011]
 
 
 def test_without_pings(pair: tuple[socket.socket, socket.socket]) -> None:

@@ -5,9 +5,11 @@ It must not open a socket.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from wsframe.sync import InvalidMessage, InvalidURI
+from wsframe.sync import InvalidMessage, InvalidURI, connect
 from wsframe.sync.opening import HEAD_MAX_BYTES, ResponseHead, Target, header_pairs, parse_uri, write_request
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\n"
@@ -36,6 +38,7 @@ def test_uris(uri: str, target: Target) -> None:
     "uri",
     [
         *("", "h", "http://h/", "ws:/h", "ws:///a", "ws://:80/", "ws://h:99999/", "ws://h:x/", "ws://[::1/"),
+        *(f"ws://{'a' * 64}.example/", "ws://a..b/", "ws://h/\ud800", "ws://me:\ud800@h/"),
         *("ws://h/#", "ws://h/#a", "ws://h /", "ws://h/\r\nX: y", "ws://h/\x7f", "ws://a..ü/"),
     ],
 )
@@ -95,6 +98,7 @@ def test_a_head_that_ends_too_early(cut: int) -> None:
         SWITCHING + b"A: 1\r\n folded\r\n\r\n",
         SWITCHING + b"A: 1\nB: 2\r\n\r\n",
         SWITCHING + b"A: \x00\r\n\r\n",
+        SWITCHING + b"A:" + b" " * 16_000 + b"\x00\r\n\r\n",  # took seconds of regular expressions
         SWITCHING + b": x\r\n\r\n",
     ],
 )
@@ -131,3 +135,16 @@ def test_a_head_may_be_as_long_as_that() -> None:
     assert ResponseHead().feed(whole) is not None
     with pytest.raises(InvalidMessage, match="more than"):
         ResponseHead().feed(b"HTTP/1.1 200 OK\r\nA: ".ljust(HEAD_MAX_BYTES + 1, b"x") + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"proxy": "http://p/"}, "proxies"),
+        ({"max_queue": 0}, "max_queue"),
+        ({"compression": "x"}, "unsupported"),
+    ],
+)
+def test_wrong_arguments(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        connect("ws://h/", **options)

@@ -5,6 +5,7 @@ It must not call its functions: each test runs the command.
 
 from __future__ import annotations
 
+import os
 import queue
 import re
 import signal
@@ -20,6 +21,7 @@ import pytest
 import trustme
 from flask import Flask, request
 
+from hand_made_server import accepted
 from python_server import SocketIO, WSGIServer, disconnect, emit
 
 COMMAND = [sys.executable, "-m", "wsframe"]
@@ -77,6 +79,36 @@ def test_a_ping(peer: str) -> None:
     code, output, error = run(f"{peer}/echo", "--ping")
     assert (code, error) == (0, "")
     assert re.fullmatch(rb"[0-9]+\.[0-9]{3} ms\n", output)
+
+
+def test_a_ping_that_nobody_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept_and_read() -> None:
+            with accepted(server) as theirs:
+                while theirs.recv(65_536):
+                    pass
+
+        thread = threading.Thread(target=accept_and_read)
+        thread.start()
+        url = f"ws://127.0.0.1:{server.getsockname()[1]}/"
+        code, output, error = run(url, "--ping", "--timeout", "0.1")
+        thread.join()
+    assert (code, output) == (1, b"")
+    assert "no pong came within 0.1 seconds" in error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminals of POSIX")
+def test_a_terminal_obeys_no_message(peer: str) -> None:
+    """In a pipe each message is what it is."""
+    said = "\x1b[31mred\x9b1m\ttab\n".encode()
+    ours, theirs = os.openpty()
+    done = subprocess.run([*COMMAND, f"{peer}/count/1", *FOR_EVER], input=said, stdout=theirs, check=True)
+    assert done.returncode == 0
+    assert os.read(ours, 1000) == b"?[31mred?1m\ttab\r\n"
+    os.close(theirs)
+    os.close(ours)
+    assert run(f"{peer}/count/1", *FOR_EVER, said=said) == (0, said, "")
 
 
 def test_tls(tls_peer: str, authority: tuple[trustme.CA, Path]) -> None:
@@ -138,7 +170,9 @@ def test_help() -> None:
     done = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True)
     for option in ("--header", "--origin", "--subprotocol", "--binary", "--insecure", "--cacert", "--ping"):
         assert option in done.stdout
+    assert "wsframe connect URL" in done.stdout
     assert "Exit codes" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_the_servers_command_line_has_it(peer: str) -> None:
@@ -267,6 +301,17 @@ def test_socketio_where_none_is_spoken(peer: str) -> None:
     code, _, error = run(f"{peer}/hang-up", "--socketio", *FOR_EVER)
     assert code == 1
     assert "before it let us join /" in error
+
+
+def test_socketio_heartbeats_and_other_packets(peer: str) -> None:
+    """The server pings, says twice that we are in, and closes Engine.IO; it is answered meanwhile."""
+    words = ["--socketio", *FOR_EVER]
+    assert run(f"{peer}/engine/", *words, "--event", "a") == (0, b"heard 1\n", "")
+
+
+def test_socketio_what_came_before_the_end_is_heard(peer: str) -> None:
+    """Though a heartbeat before it is answered too late; half of a character is written as JSON has it."""
+    assert run(f"{peer}/engine-that-ends/", "--socketio", *FOR_EVER) == (0, b'last "\\ud800"\n', "")
 
 
 def test_socketio_line_that_is_no_event(events: str) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from .. import handshake
 from ..connection import Connection
 from ..deflate import Options
-from ..types import DEFAULT_MAX_MESSAGE_BYTES, Role
+from ..types import DEFAULT_MAX_FRAGMENTS, DEFAULT_MAX_MESSAGE_BYTES, Role
 from .connection import ClientConnection
 from .driver import READ_BYTES, WAIT_MAX_SECONDS, ClientLimits, Seconds, later
 from .exceptions import HandshakeResponse, InvalidHandshake, InvalidStatus
@@ -47,6 +47,7 @@ def connect(
     ping_timeout: Seconds = 20,
     close_timeout: Seconds = 10,
     max_size: int | None = DEFAULT_MAX_MESSAGE_BYTES,
+    max_fragments: int = DEFAULT_MAX_FRAGMENTS,
     max_queue: int | None = 16,
 ) -> ClientConnection:
     """Connect to a WebSocket server, in the words of `websockets.sync.client.connect`.
@@ -61,24 +62,25 @@ def connect(
         compression: "deflate" or None. proxy: only None, none are supported.
         open_timeout, close_timeout: in seconds, to open and to close; None waits for ever.
         ping_interval, ping_timeout: seconds without a word until a ping, and until it is given up.
-        max_size: bytes of one message. max_queue: messages that wait for `recv`; None: without a bound.
+        max_size, max_fragments: bytes and frames of one message. max_queue: messages that wait for `recv`.
+            None for max_size, max_queue: without a bound.
 
     Returns: the open connection. Raises InvalidURI, ValueError: wrong arguments. InvalidStatus: the server
     refuses or redirects. InvalidHandshake: its answer is wrong. TimeoutError. OSError: TCP or TLS failed.
     """
     target = parse_uri(uri)
-    _check(target, ssl, compression, proxy)
+    _check(target, ssl, compression, proxy, max_queue)
     request = _request(target, origin, subprotocols, compression, additional_headers, user_agent_header)
     deadline = later(open_timeout)
     opened = _open_tcp(target, deadline) if sock is None else sock
     try:
         if target.secure:
-            opened.settimeout(_left(deadline))
-            context = ssl or ssl_module.create_default_context()
-            opened = context.wrap_socket(opened, server_hostname=server_hostname or target.host)
+            opened = _open_tls(opened, ssl, server_hostname or target.host, deadline)
         response, rest, accepted = _shake_hands(opened, request, deadline)
         size = NO_MAX_SIZE if max_size is None else max_size
-        connection = Connection(Role.CLIENT, max_message_bytes=size, deflate=accepted.deflate)
+        connection = Connection(
+            Role.CLIENT, max_message_bytes=size, max_fragments=max_fragments, deflate=accepted.deflate
+        )
         limits = ClientLimits(ping_interval, ping_timeout, close_timeout, max_queue)
         return ClientConnection(opened, connection, limits, response, rest, accepted.subprotocol)
     except BaseException:
@@ -86,13 +88,17 @@ def connect(
         raise
 
 
-def _check(target: Target, ssl: object, compression: str | None, proxy: object) -> None:
+def _check(
+    target: Target, ssl: object, compression: str | None, proxy: object, max_queue: int | None
+) -> None:
     if ssl is not None and not target.secure:
         raise ValueError("ssl argument is incompatible with a ws:// URI")
     if compression not in ("deflate", None):
         raise ValueError(f"unsupported compression: {compression}")
     if proxy is not None:
         raise ValueError("proxies are not supported: give a connected socket as sock")
+    if max_queue is not None and max_queue < 1:
+        raise ValueError("max_queue must be at least 1, or None")
 
 
 def _request(
@@ -147,6 +153,20 @@ def _open_tcp(target: Target, deadline: Seconds) -> socket.socket:
                 raise
             failed = failed or error
     raise failed or OSError(f"{target.host} has no address")
+
+
+def _open_tls(
+    sock: socket.socket, context: ssl_module.SSLContext | None, name: str, deadline: Seconds
+) -> ssl_module.SSLSocket:
+    context = context or ssl_module.create_default_context()
+    secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+    try:
+        secured.settimeout(_left(deadline))
+        secured.do_handshake()
+    except BaseException:
+        secured.close()
+        raise
+    return secured
 
 
 def _shake_hands(

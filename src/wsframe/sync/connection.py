@@ -56,11 +56,9 @@ class ClientConnection:
         self.subprotocol = subprotocol
         self._connection = connection
         self._driver = SocketDriver(sock, connection, limits)
-        self._changed = self._driver.changed
-        self._close_timeout = limits.close_timeout
-        self._close_at: Seconds = None
+        self._lock = self._driver.lock
         self._fragmenting: object = None  # whoever has begun a message in fragments
-        with self._changed:
+        with self._lock:
             self._driver.take(connection.receive_data(rest))
 
     def recv(self, timeout: Seconds = None, decode: bool | None = None) -> str | bytes:
@@ -74,16 +72,18 @@ class ClientConnection:
 
         Raises TimeoutError; ConnectionClosedOK, ConnectionClosedError: no message will come any more.
         """
-        driver = self._driver
-        with self._changed:
+        driver, deadline = self._driver, later(timeout)
+        with self._lock:
+            driver.answering = False
             try:
-                driver.until(lambda: bool(driver.messages) or driver.is_over(), later(timeout))
+                driver.until(lambda: bool(driver.messages) or driver.is_over(), deadline)
             except TimeoutError:
                 raise TimeoutError(f"no message came within {timeout} seconds") from None
             if not driver.messages:
-                raise self._closed()
+                raise self._closed(deadline)
             message = driver.messages.popleft()
-            self._changed.notify_all()  # there is room
+            driver.answering = True
+            driver.changed.notify_all()  # there is room
         if decode and isinstance(message, bytes):
             return message.decode()
         return message.encode() if decode is False and isinstance(message, str) else message
@@ -139,8 +139,11 @@ class ClientConnection:
 
     def _send_piece(self, piece: Message, owner: object, final: bool, timeout: Seconds) -> None:
         """Of the message of `owner`; None: of one that is whole."""
-        with self._changed:
-            self._check_open()
+        deadline = later(timeout)
+        with self._lock:
+            self._driver.move()  # a server that has closed is noticed, one that asks is answered
+            if self._driver.ended or not self._connection.encoder.open:
+                raise self._closed(deadline)
             if self._fragmenting not in (None, owner):
                 raise ConcurrencyError("another thread sends a message in fragments, which is not finished")
             if owner is not None:
@@ -150,7 +153,7 @@ class ClientConnection:
                 self._connection.send_text(piece)
             else:
                 self._connection.send_binary(piece)
-            self._drain(timeout)
+            self._drain(timeout, deadline)
 
     def ping(self, data: Message | None = None, *, timeout: Seconds = None) -> PingWaiter:
         """Send a ping.
@@ -163,12 +166,15 @@ class ClientConnection:
         Returns: what waits for the pong by `wait(timeout)`; a later ping's pong answers this one too.
         Raises as `send`. ValueError: too long. TypeError. ConcurrencyError: the same `data` are on their way.
         """
-        with self._changed:
-            self._check_open()
+        deadline = later(timeout)
+        with self._lock:
+            self._driver.move()
+            if self.state is not State.OPEN:
+                raise self._closed(deadline)
             data = os.urandom(8) if data is None else data
             payload = data.encode() if isinstance(data, str) else bytes(memoryview(data))
             waiter = self._driver.queue_ping(payload)
-            self._drain(timeout)
+            self._drain(timeout, deadline)
         return waiter
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
@@ -183,11 +189,11 @@ class ClientConnection:
 
         Raises ValueError: the code or the reason may not be sent.
         """
-        with self._changed:
+        with self._lock:
             if self.state is State.OPEN:
                 self._connection.close(code, reason)
                 self._driver.sent = Close(int(code), reason)
-            self._finish()
+            self._driver.finish(None)
 
     def __enter__(self) -> ClientConnection:
         return self
@@ -219,30 +225,18 @@ class ClientConnection:
 
     # --- all below is called with the lock ---
 
-    def _check_open(self) -> None:
-        """Also receive what has come: a server that has closed is noticed, one that asks is answered."""
-        self._driver.move()
-        if self._driver.ended or self.state is not State.OPEN:
-            raise self._closed()
-
-    def _drain(self, timeout: Seconds) -> None:
-        self._driver.drain(timeout)
-        if self._driver.ended:
-            raise self._closed()
-
-    def _finish(self) -> None:
-        """Our last frame leaves, the server's comes, the server ends TCP (RFC 6455 section 7.1.1)."""
-        driver = self._driver
-        if self._close_at is None:
-            self._close_at = later(self._close_timeout)
+    def _drain(self, timeout: Seconds, deadline: Seconds) -> None:
         try:
-            driver.until(lambda: driver.ended, self._close_at)
+            self._driver.drain(deadline)
         except TimeoutError:
-            driver.end(TimeoutError("the closing handshake took too long"))
+            raise TimeoutError(f"the server did not read for {timeout} seconds") from None
+        if self._driver.ended:
+            raise self._closed(deadline)
 
-    def _closed(self) -> ConnectionClosed:
-        """What to raise, once the connection has ended."""
-        self._finish()
+    def _closed(self, deadline: Seconds) -> ConnectionClosed:
+        """What to raise where nothing more can come, or leave; its end is waited for until the `deadline`."""
+        with suppress(TimeoutError):
+            self._driver.finish(deadline)
         driver = self._driver
         codes = {None if close is None else close.code for close in (driver.rcvd, driver.sent)}
         kind = ConnectionClosedOK if codes <= OK_CODES else ConnectionClosedError

@@ -64,20 +64,24 @@ class PingWaiter:
 
 
 class SocketDriver:
-    """All methods but `wait_for_pong` are called with the lock `changed`, and let go of it while they wait.
+    """All methods but `wait_for_pong` are called with `lock`, and let go of it while they wait.
 
-    One thread at a time receives; others wait for it, or send.
+    One thread at a time receives; others wait for it, or send. After a fault of the server's the close frame
+    is held until `recv` finds nothing more: messages that came before the fault may be answered.
 
     Attributes:
-        messages: received, and not taken. ended: nothing is received or sent any more; error: why.
+        messages: received, and not taken. answering: the last of them was taken, and `recv` not called since.
+        ended: nothing is received or sent any more; error: why.
         rcvd, sent, rcvd_then_sent: the close frames, and their order.
         latency: seconds that the latest ping took.
     """
 
     def __init__(self, sock: socket.socket, connection: Connection, limits: ClientLimits) -> None:
         sock.setblocking(False)
-        self.changed = threading.Condition(threading.Lock())
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
         self.messages: deque[str | bytes] = deque()
+        self.answering = False
         self.ended = False
         self.error: BaseException | None = None
         self.rcvd: Close | None = None
@@ -92,6 +96,8 @@ class SocketDriver:
         self._buffer = bytearray(READ_BYTES)
         self._unsent = memoryview(b"")
         self._broken = False  # nothing can be sent any more
+        self._holding = False  # our last frame
+        self._close_at: Seconds = None  # TCP ends then at the latest
         self._pings: dict[bytes, PingWaiter] = {}
         self._keepalive: PingWaiter | None = None
         self._keepalive_at = later(limits.ping_interval)
@@ -118,25 +124,43 @@ class SocketDriver:
 
     def _let_others_in(self) -> None:
         """A server that sends without end would keep them waiting: to send, or to close."""
-        self.changed.release()
         try:
+            self.lock.release()
             time.sleep(PAUSE_SECONDS)
         finally:
-            self.changed.acquire()
+            self.lock.acquire()
 
-    def drain(self, timeout: Seconds) -> None:
+    def drain(self, deadline: Seconds) -> None:
         """Until what is to be sent has left. Raises TimeoutError: TCP ends then, as a part may have left."""
         self._send_some()
         try:
-            self.until(lambda: not self._unsent or self.ended, later(timeout))
+            self.until(lambda: not self._unsent or self.ended, deadline)
         except TimeoutError as error:
             self.end(error)
-            raise TimeoutError(f"the server did not read for {timeout} seconds") from None
+            raise
 
     def move(self) -> bool:
         """Send and receive once, without waiting; whether something came."""
+        late = self._close_at is not None and time.monotonic() >= self._close_at
+        self._holding = self._holding and not late
         self._send_some()
-        return not self._reading and self._has_room() and self._receive_some()
+        came = not self._reading and self._has_room() and self._receive_some()
+        if late:
+            self.end(TimeoutError("the closing handshake took too long"))
+        return came
+
+    def finish(self, deadline: Seconds) -> None:
+        """Our last frame leaves, the server's comes, the server ends TCP (RFC 6455 section 7.1.1).
+
+        Raises TimeoutError: at the `deadline`, which is earlier than `close_timeout`.
+        """
+        self._holding = False
+        self._begin_to_close()
+        self.until(lambda: self.ended, deadline)
+
+    def _begin_to_close(self) -> None:
+        if self._close_at is None:
+            self._close_at = later(self._limits.close_timeout)
 
     def end(self, error: BaseException | None = None) -> None:
         """Of TCP, whoever ended it."""
@@ -164,7 +188,7 @@ class SocketDriver:
             raise TimeoutError
         reads = not self._reading and self._has_room()
         alarm = self._keepalive_at if reads and self._connection.state is State.OPEN else None
-        times = [at for at in (deadline, alarm) if at is not None]
+        times = [at for at in (deadline, alarm, self._close_at) if at is not None]
         seconds = min(max(0.0, min(times) - now), WAIT_MAX_SECONDS) if times else None
         if not reads and not self._unsent:
             self.changed.wait(seconds)  # for the thread that receives, or the one that makes room
@@ -176,7 +200,7 @@ class SocketDriver:
             if reads:
                 self._reading = False
                 self.changed.notify_all()
-        if idle and alarm is not None and time.monotonic() >= alarm:
+        if idle and alarm is not None:
             self._keep_alive()
 
     def _poll(self, reads: bool, seconds: Seconds) -> bool:
@@ -185,11 +209,13 @@ class SocketDriver:
             writes = selectors.EVENT_WRITE if self._unsent else 0
             poller.register(self._socket, writes | (selectors.EVENT_READ if reads else 0))
             self._polls_count += 1
-            self.changed.release()
-            try:
-                return bool(poller.select(seconds))
+            try:  # a signal's handler may raise after any call: two of them, so that both are undone
+                try:
+                    self.lock.release()
+                    return bool(poller.select(seconds))
+                finally:
+                    self.lock.acquire()
             finally:
-                self.changed.acquire()
                 self._polls_count -= 1
                 self._let_go()
 
@@ -205,7 +231,7 @@ class SocketDriver:
     def _send_some(self) -> None:
         while not self.ended and not self._broken:
             if not self._unsent:
-                self._unsent = memoryview(self._connection.data_to_send())
+                self._unsent = memoryview(self._connection.data_to_send(closing=not self._holding))
                 if not self._unsent:
                     return
             try:
@@ -215,7 +241,8 @@ class SocketDriver:
             except OSError as error:
                 self._broken = True
                 # What the server said before, perhaps why, may still be there.
-                while self._has_room() and self._receive_some():
+                late = time.monotonic() + LATE_SECONDS
+                while self._has_room() and self._receive_some() and time.monotonic() < late:
                     pass
                 self.end(error)
 
@@ -257,9 +284,12 @@ class SocketDriver:
             elif isinstance(event, Close):
                 self.rcvd, self.rcvd_then_sent = event, self.sent is None
                 self.sent = self.sent or Close(event.code, "")
+                self._begin_to_close()
             elif isinstance(event, ProtocolError):
                 self.error = event
                 self.sent = self.sent or Close(event.code, event.message)
+                self._holding = self.answering or bool(self.messages)
+                self._begin_to_close()
         self._send_some()
 
     # --- pings ---
@@ -274,26 +304,26 @@ class SocketDriver:
 
     def wait_for_pong(self, waiter: PingWaiter, timeout: Seconds) -> bool:
         """Whether it came."""
-        with self.changed, suppress(TimeoutError):
+        with self.lock, suppress(TimeoutError):
             self.until(lambda: waiter.answered or self.is_over(), later(timeout))
         return waiter.answered
 
     def _answered(self, data: bytes) -> None:
         """RFC 6455 section 5.5.3: a pong answers all pings before it as well."""
-        if data not in self._pings:
-            return
-        for sent in list(self._pings):
-            waiter = self._pings.pop(sent)
+        if data in self._pings:
+            self.latency = time.monotonic() - self._pings[data].sent_at_seconds
+        while data in self._pings:
+            waiter = self._pings.pop(next(iter(self._pings)))  # the oldest
             waiter.answered = True
             if waiter is self._keepalive:
                 self._keepalive, self._keepalive_at = None, later(self._limits.ping_interval)
-            if sent == data:
-                self.latency = time.monotonic() - waiter.sent_at_seconds
-                return
 
     def _keep_alive(self) -> None:
         """Nothing came until it was time: for a ping, or to give up."""
         interval, patience = self._limits.ping_interval, self._limits.ping_timeout
+        due = self._keepalive_at is not None and time.monotonic() >= self._keepalive_at
+        if self._connection.state is not State.OPEN or not due:
+            return  # another thread has closed meanwhile, or pinged
         if self._keepalive is None:
             self._keepalive = self.queue_ping(os.urandom(8))
             self._send_some()

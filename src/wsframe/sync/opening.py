@@ -18,7 +18,7 @@ from .exceptions import HandshakeHeaders, HandshakeResponse, InvalidMessage, Inv
 HEAD_MAX_BYTES: Final = 16_384
 
 _STATUS_LINE: Final = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-_FIELD: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~\x80-\xff]*)")
+_FIELD: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)")
 
 
 class Target(NamedTuple):
@@ -46,7 +46,8 @@ def parse_uri(uri: str) -> Target:
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname or "", parts.port
-        host = host if host.isascii() else host.encode("idna").decode()
+        host = host.encode("idna").decode()
+        uri.encode()
     except ValueError as error:
         raise InvalidURI(uri, str(error)) from None
     if parts.scheme not in ("ws", "wss"):
@@ -118,5 +119,5 @@ def _parse_head(head: str) -> HandshakeResponse:
     fields = [_FIELD.fullmatch(line) for line in lines]
     if status is None or not all(fields):
         raise InvalidMessage("did not receive a valid HTTP response (RFC 9112 section 4)")
-    pairs = [(field[1], field[2].rstrip(" \t")) for field in fields if field is not None]
+    pairs = [(field[1], field[2].strip(" \t")) for field in fields if field is not None]
     return HandshakeResponse(int(status[1]), status[2] or "", HandshakeHeaders(pairs))

@@ -16,7 +16,7 @@ from python_server.socketio.packet import Packet, PacketType, RefusalError, Text
 
 from .connection import ClientConnection
 from .driver import Seconds, later
-from .exceptions import ConnectionClosedOK, WebSocketException
+from .exceptions import ConnectionClosed, ConnectionClosedOK, WebSocketException
 
 
 class SocketIOError(WebSocketException):
@@ -96,7 +96,8 @@ class SocketIOTalk:
                 except ValueError as error:
                     raise SocketIOError(f"the server does not speak Socket.IO 5: {error}") from None
                 if kind is EnginePacketType.PING:
-                    self._websocket.send(EnginePacketType.PONG + str(data))
+                    with suppress(ConnectionClosed):  # `recv` says so, behind what came before
+                        self._websocket.send(EnginePacketType.PONG + str(data))
                 elif kind is EnginePacketType.CLOSE:
                     return
                 if packet is not None and packet.namespace == self._namespace:
