@@ -14,7 +14,7 @@ import report
 from scenarios import SCENARIOS, Scenario
 
 Runs = list[dict[str, Any]]
-COST = "per_server_cpu_second"
+COST = report.COST
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,27 @@ def to_server(scenario: str, server: str, other: str) -> Measure:
     return measure
 
 
+def cost_to_server(scenario: str, server: str, other: str) -> Measure:
+    """The server's CPU per message against the other's: how much dearer one is."""
+
+    def measure(runs: Runs) -> Found | None:
+        found = _against(_row(runs, scenario, other), _row(runs, scenario, server), COST)
+        return found and Found(found.value, other, found.rows)
+
+    return measure
+
+
+def to_scenario(scenario: str, other: str, server: str = "ours") -> Measure:
+    """The same server in another scenario, round by round."""
+
+    def measure(runs: Runs) -> Found | None:
+        rows = _row(runs, scenario, server), _row(runs, other, server)
+        found = _against(*rows, SCENARIOS[scenario].rank_by)
+        return found and Found(found.value, f"{server} in {other}", found.rows)
+
+    return measure
+
+
 def _against(row: report.Row | None, other: report.Row | None, key: str) -> Found | None:
     value = None if row is None else report.ratio(row, other, key)
     if value is None or row is None or other is None:
@@ -141,6 +162,27 @@ def _socketio(scenario: str, answer: str) -> list[Goal]:
     ]
 
 
+def _unpinned(scenario: str, answer: str, with_flask: float) -> list[Goal]:
+    """As users start a server: against node, and against the same server with a core of its own."""
+    name = f"U{scenario}"
+    return [
+        Goal(
+            f"{name}: {answer}, nothing pinned, in threads, Flask's context",
+            to_server(name, "ours", "node-socketio"),
+            at_least=with_flask,
+        ),
+        Goal(
+            f"{name}: in threads, no Flask",
+            to_server(name, "ours-events", "node-socketio"),
+            at_least=1.4,
+        ),
+        *(
+            Goal(f"{name}: {server}, against pinned", to_scenario(name, scenario, server), at_least=0.95)
+            for server in ("ours", "ours-events")
+        ),
+    ]
+
+
 def _beside_busy_threads(scenario: str, what: str) -> list[Goal]:
     """The bare loop is measured with Python's own switch interval, and with ours."""
     return [
@@ -171,9 +213,32 @@ GOALS: list[Goal] = [
     Goal("B8: broadcast, 8 in flight", to_fastest_peer("B8"), at_least=1.0),
     *_socketio("E", "echo"),
     *_socketio("EA", "ack"),
+    *_unpinned("E", "echo", with_flask=1.0),
+    *_unpinned("EA", "ack", with_flask=1.2),
+    Goal(
+        "E1: p50 of 1 client, 1 in flight, nothing pinned",
+        to_server("E1", "ours", "node-socketio"),
+        at_most=1.15,
+    ),
+    Goal(
+        "W: CPU per event, four workers that share the load of one, against four servers apart that do",
+        cost_to_server("W", "ours-4-workers", "ours-4-apart-sharing"),
+        at_most=1.05,
+    ),
+    Goal(
+        "W2: two workers, nothing pinned, against one",
+        to_server("W2", "ours-2-workers", "ours-1-worker"),
+        at_least=1.8,
+    ),
+    Goal(
+        "W2: two workers, nothing pinned, against one bound to a core",
+        to_server("W2", "ours-2-workers", "ours-1-worker-bound"),
+        at_least=1.6,
+    ),
     Goal(
         "R1: room, 1 in flight, against a bare send loop", to_server("R1", "ours", "floor-send"), at_least=0.8
     ),
+    Goal("R2: room, 2 in flight", to_server("R2", "ours", "node-socketio"), at_least=2.2),
     Goal("R8: room, 8 in flight", to_fastest_peer("R8"), at_least=4.0),
     Goal("I: KiB per idle WebSocket", plain("I", "kib_per_connection"), at_most=4.0, show="{:.2f}"),
     Goal("I: handshakes per second", plain("I", "per_second"), at_least=10_000, show="{:,.0f}"),
@@ -243,6 +308,7 @@ WORKERS = {
     "1 worker": "ours-1-worker",
     "2 workers": "ours-2-workers",
     "4 workers": "ours-4-workers",
+    "4 apart": "ours-4-apart-sharing",
     "2, each loaded": "ours-2-workers-loaded",
     "4, each loaded": "ours-4-workers-loaded",
     "2 apart, each loaded": "ours-2-apart",

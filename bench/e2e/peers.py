@@ -112,11 +112,24 @@ def _ours_under_gunicorn(count: int) -> Server:
     )
 
 
-def _ours_apart(count: int) -> Server:
-    """As many servers of one process each, strangers to each other, each with the load of one."""
-    command = ("{python}", "apart.py", str(count), "{port}")
+def _ours_bound() -> Server:
+    """One worker on one core, whatever the others may run on."""
+    bound = ("taskset", "--cpu-list", "0")
     return Server(
-        f"ours-{count}-apart",
+        "ours-1-worker-bound",
+        Kind.OURS,
+        _socketio(*bound, *_OURS, "--workers", "1", "ours_socketio:app"),
+        named_only=True,
+        needs_option="--workers",
+    )
+
+
+def _ours_apart(count: int, load_times: int) -> Server:
+    """As many servers of one process each, strangers to each other; they share one load, or have it each."""
+    command = ("{python}", "apart.py", str(count), "{port}")
+    sharing = load_times == 1
+    return Server(
+        f"ours-{count}-apart{'-sharing' * sharing}",
         Kind.OURS,
         {
             Job.ECHO: Launch((*command, "--ws-max-size", str(16 << 20), "ours_websocket:echo_inline")),
@@ -124,9 +137,9 @@ def _ours_apart(count: int) -> Server:
         },
         named_only=True,
         processes=count + 1,
-        scenarios=("S2", "E"),  # a room ends at its process
+        scenarios=("W",) if sharing else ("S2", "E"),  # a room ends at its process
         needs_option="--reuse-port",
-        load_times=count,
+        load_times=load_times,
     )
 
 
@@ -165,7 +178,9 @@ _ALL = [
     *(_ours_workers(count) for count in (1, 2, 4)),
     *(_ours_workers(count, load_times=count) for count in (2, 4)),
     *(_ours_under_gunicorn(count) for count in (1, 2)),
-    *(_ours_apart(count) for count in (2, 4)),
+    *(_ours_apart(count, load_times=count) for count in (2, 4)),
+    _ours_apart(4, load_times=1),
+    _ours_bound(),
     Server("picows", Kind.PEER, _script("picows_server.py", *_ECHO_AND_BROADCAST), ("picows", "uvloop")),
     Server(
         "websockets",
@@ -321,7 +336,7 @@ _ALL = [
             Job.BROADCAST: Launch(("{python}", "floor_send.py", "{port}", "broadcast")),
             **_socketio("{python}", "floor_send.py", "{port}", "socketio"),
         },
-        scenarios=("B1", "B8", "R1", "R8"),
+        scenarios=("B1", "B8", "R1", "R2", "R8"),
     ),
     Server(
         "floor-c",

@@ -13,9 +13,10 @@ from scenarios import SCENARIOS, Scenario
 GENERATOR_LIMIT = 0.90  # above it the generator, not the server, may set the figure
 SERVER_LIMIT = 0.97  # a server at this load set the figure itself, however busy the generator was
 OTHERS_LIMIT = 0.05  # share of one core that anybody else may have used
+COST = "per_server_cpu_second"
 
 
-LOWER = ("p50", "p99")  # figures of which the lower is the better
+LOWER = ("p50", "p99", "p999")  # figures of which the lower is the better
 
 
 def figure(result: dict[str, Any], key: str) -> float:
@@ -101,6 +102,8 @@ def _marks(row: Row, rounds_count: int = 0) -> str:
 
 
 def _count(value: float) -> str:
+    if value < 1:
+        return f"{value:.3f}"
     return f"{value:,.1f}" if value < 1_000 else f"{value:,.0f}"
 
 
@@ -113,8 +116,8 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
     peer = fastest_peer(rows)
     most = max((len(row.rounds) for row in rows), default=0)
     unit = next((r["unit"] for row in rows for r in row.rounds.values() if "unit" in r), "handshakes")
-    ranked = {"per_second": f"{unit}/s", "p99": "p99 ms"}.get(
-        scenario.rank_by, f"{unit} per server-CPU-second"
+    ranked = {"per_second": f"{unit}/s", COST: f"{unit} per server-CPU-second"}.get(
+        scenario.rank_by, f"{scenario.rank_by} ms"
     )
     idle = scenario.holds_idle
     columns = ["server", ranked, "min - max", "x fastest peer", "server load", "generator load"]
@@ -165,7 +168,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
             against = ratio(row, peer, scenario.rank_by)
             by_cpu = None if scenario.holds_idle else ratio(row, peer, "per_server_cpu_second")
             result[scenario.id][row.server] = {
-                "median": round(row.middle(scenario.rank_by), 1),
+                "median": round(row.middle(scenario.rank_by), 3),
                 "ratio_to_fastest_peer": None if against is None else round(against, 3),
                 "ratio_per_cpu_second": None if by_cpu is None else round(by_cpu, 3),
                 "noisy_rounds": sum(machine_busy(each) for each in row.rounds.values()),
@@ -177,11 +180,14 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     return dict(result)
 
 
+PLACES = "Server on core 0, generator on core 1 (both on all cores where nothing is pinned)"
+
+
 def document(record: dict[str, Any]) -> str:
     """The whole record as markdown."""
     machine, settings, runs = record["machine"], record["settings"], record["runs"]
     noisy = sum(machine_busy(run["result"]) for run in runs if "result" in run)
-    places = "On all cores" if settings.get("unpinned") else "Server on core 0, generator on core 1"
+    places = "On all cores" if settings.get("unpinned") else PLACES
     lines = [
         f"# End-to-end figures, {record['label']}",
         "",

@@ -111,7 +111,7 @@ def _one_run(
     measured_seconds = max(arguments.seconds, scenario.least_seconds)
     seconds = ["--seconds", str(measured_seconds), "--warmup", str(arguments.warmup_seconds)]
     folder, environ = environment.SERVERS_FOLDER, _environ(scenario)
-    server_core, core = processes.ALL_CORES if arguments.unpinned else processes.CORES
+    server_core, core = processes.ALL_CORES if arguments.unpinned or scenario.unpinned else processes.CORES
     with running_server(command, port, folder, environ, LOG, server.processes, server_core) as pids:
         generator += [word for pid in pids for word in ("--pid", str(pid))]
         if scenario.holds_idle:
@@ -144,7 +144,7 @@ def _measure(
     marks = " noisy" if report.machine_busy(result) else ""
     marks += " lower-bound" if report.generator_bound(result) else ""
     print(
-        f"  {scenario.id:6} {server.name:26} {report.figure(result, scenario.rank_by):>12,.1f}  "
+        f"  {scenario.id:6} {server.name:26} {report.figure(result, scenario.rank_by):>14,.3f}  "
         f"generator {result['generator_load']:.2f}{marks}",
         flush=True,
     )

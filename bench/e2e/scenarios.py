@@ -43,6 +43,8 @@ class Scenario:
     most_rounds: int = 0
     # How often a round runs it: what differs from one start to the next needs more of them.
     times: int = 1
+    # Server and generator on all cores, as a server is started; else on one each.
+    unpinned: bool = False
     # Who runs it when nobody is named; empty: every server that has the job.
     servers: tuple[str, ...] = ()
 
@@ -72,6 +74,7 @@ _NEAREST = ("ours", "picows", "socketify", "floor-c")
 _GROWTH = ("ours", "picows", "floor-c")
 _BESIDE_BUSY = ("ours", "picows", "websockets", "floor-selectors", "floor-selectors-short")
 _BESIDE_BUSY_WSGI = ("ours", "waitress", "gunicorn", "cheroot")
+_UNPINNED = ("ours", "ours-inline", "ours-events", "node-socketio", "flask-socketio-gevent")
 
 
 def _size(count: int) -> str:
@@ -102,7 +105,52 @@ _ALL = [
     Scenario(
         "EA", "Socket.IO event answered by an ack, 32 clients, 4 in flight", Job.SOCKETIO, "sio-ack", 32, 4
     ),
+    *(
+        Scenario(
+            f"U{name}",
+            f"{name} with nothing pinned: {words}, 32 clients, 4 in flight each",
+            Job.SOCKETIO,
+            mode,
+            32,
+            4,
+            unpinned=True,
+            servers=_UNPINNED,
+        )
+        for name, words, mode in (("E", "Socket.IO echo", "sio-echo"), ("EA", "event and ack", "sio-ack"))
+    ),
+    Scenario(
+        "E1",
+        "Socket.IO echo, 1 client, 1 event in flight, nothing pinned; p50",
+        Job.SOCKETIO,
+        "sio-echo",
+        1,
+        rank_by="p50",
+        times=3,
+        unpinned=True,
+        servers=_UNPINNED,
+    ),
+    Scenario(
+        "W",
+        "Socket.IO echo, the load of one shared by processes of one core; events per server-CPU-second",
+        Job.SOCKETIO,
+        "sio-echo",
+        32,
+        4,
+        rank_by="per_server_cpu_second",
+        servers=("ours-1-worker", "ours-4-workers", "ours-4-apart-sharing"),
+    ),
+    Scenario(
+        "W2",
+        "Socket.IO echo, 32 clients, 4 in flight each, nothing pinned; two workers and one",
+        Job.SOCKETIO,
+        "sio-echo",
+        32,
+        4,
+        unpinned=True,
+        servers=("ours-1-worker", "ours-2-workers", "ours-1-worker-bound"),
+    ),
     Scenario("R1", "Socket.IO room of 200 clients, 1 broadcast in flight", Job.SOCKETIO, "sio-room", 200),
+    Scenario("R2", "Socket.IO room of 200 clients, 2 broadcasts in flight", Job.SOCKETIO, "sio-room", 200, 2),
     Scenario("R8", "Socket.IO room of 200 clients, 8 broadcasts in flight", Job.SOCKETIO, "sio-room", 200, 8),
     Scenario("H", "WSGI hello, 64 keep-alive connections", Job.WSGI_BARE, "http", 64),
     Scenario("HV", "Flask view, 64 keep-alive connections", Job.WSGI_VIEW, "http", 64),
@@ -263,7 +311,8 @@ PAIRED = ("S2", "E", "EA", "R8", "H")
 ALIASES: dict[str, tuple[str, ...]] = {
     "S": ("S1", "S2", "S3", "S4", "S5"),
     "B": ("B1", "B8"),
-    "R": ("R1", "R8"),
+    "R": ("R1", "R2", "R8"),
+    "U": ("UE", "UEA", "E1", "W2"),
     "T": ("T2", "T4"),
     "L": ("L1", "L64", "LH"),
     "G": tuple(f"G{n}" for n in GROWTH_CONNECTIONS),

@@ -12,6 +12,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -427,13 +428,63 @@ def test_unpinned_processes_have_all_cores(harness: Any) -> None:
             seen.append(len(os.sched_getaffinity(pids[0])))
             yield pids
 
-    for unpinned in (False, True):
+    pinned = harness.scenarios.SCENARIOS["S1"]
+    for unpinned, scenario in ((False, pinned), (True, pinned), (False, replace(pinned, unpinned=True))):
         settings = Namespace(seconds=0.1, warmup_seconds=0.0, unpinned=unpinned)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(harness.run, "running_server", watched)
-            run = harness.run._measure(good, harness.scenarios.SCENARIOS["S1"], 1, settings)
+            run = harness.run._measure(good, scenario, 1, settings)
         assert run["result"]["messages"] > 0
-    assert seen == [1, len(os.sched_getaffinity(0))]
+    every = len(os.sched_getaffinity(0))
+    assert seen == [1, every, every]
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_bound_worker_is_alone_on_its_core(harness: Any) -> None:
+    seen: list[set[int]] = []
+    running = harness.run.running_server
+
+    @contextmanager
+    def watched(*words: Any) -> Iterator[list[int]]:
+        with running(*words) as pids:
+            seen.append(os.sched_getaffinity(pids[-1]))
+            yield pids
+
+    settings = Namespace(seconds=0.1, warmup_seconds=0.0, unpinned=False)
+    scenario = harness.scenarios.SCENARIOS["W2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness.run, "running_server", watched)
+        run = harness.run._measure(harness.peers.SERVERS["ours-1-worker-bound"], scenario, 1, settings)
+    assert run["result"]["messages"] > 0, run
+    assert seen == [{0}]
+
+
+def figures_of(scenario: str, **results: Any) -> list[dict[str, Any]]:
+    """Runs of one round of a scenario."""
+    return [{**run, "scenario": scenario} for run in runs_of(**results)]
+
+
+def test_goals_of_workers_count_what_an_event_costs(harness: Any) -> None:
+    ours, apart = result(1.0, per_server_cpu_second=50.0), result(1.0, per_server_cpu_second=60.0)
+    runs = figures_of("W", ours_4_workers=ours, ours_4_apart_sharing=apart)
+    line = next(line for line in harness.goals.goal_lines(runs) if line.startswith("| W:"))
+    assert "| 1.20x | ours-4-apart-sharing | <= 1.05x | **gap** |" in line
+
+
+def test_a_figure_is_held_against_the_same_server_elsewhere(harness: Any) -> None:
+    runs = figures_of("UE", ours=result(97.0), node_socketio=result(100.0))
+    runs += figures_of("E", ours=result(100.0), node_socketio=result(10.0))
+    lines = [line for line in harness.goals.goal_lines(runs) if line.startswith("| UE")]
+    assert ["0.97x" in line for line in lines] == [True, True]
+    assert ["**gap**" in line for line in lines] == [True, False]
+    assert "ours in E" in lines[1]
+
+
+def test_a_small_latency_is_written_with_its_digits(harness: Any) -> None:
+    runs = figures_of("E1", ours=result(1.0), node_socketio=result(1.0))
+    table = harness.report.table(runs, harness.scenarios.SCENARIOS["E1"])
+    assert "| p50 ms |" in table
+    assert "| 0.100 | 0.100 - 0.100 |" in table
 
 
 def test_a_record_is_kept_in_lines_without_a_changed_figure(harness: Any, tmp_path: Path) -> None:
