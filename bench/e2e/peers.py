@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
 
 SOCKETIO_PATH = "/socket.io/?EIO=4&transport=websocket"
+POLLING_PATH = "/socket.io/?EIO=4&transport=polling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def _script(file: str, *jobs: Job) -> dict[Job, Launch]:
 
 
 def _socketio(*command: str) -> dict[Job, Launch]:
-    return {Job.SOCKETIO: Launch(command, SOCKETIO_PATH)}
+    return {Job.SOCKETIO: Launch(command, SOCKETIO_PATH), Job.POLLING: Launch(command, POLLING_PATH)}
 
 
 def _wsgi(*command: str) -> dict[Job, Launch]:
@@ -63,6 +64,7 @@ def _wsgi(*command: str) -> dict[Job, Launch]:
 
 _OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log")
 _OURS_WEBSOCKET = (*_OURS, "--ws-max-size", str(16 << 20))
+_OURS_DEFLATE = (*_OURS_WEBSOCKET, "--ws-per-message-deflate")
 _OURS_TLS = ("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}")
 
 
@@ -144,6 +146,7 @@ def _ours_apart(count: int, load_times: int) -> Server:
 
 
 _ECHO, _ECHO_AND_BROADCAST = (Job.ECHO, Job.TLS), (Job.ECHO, Job.BROADCAST, Job.TLS)
+_WITH_DEFLATE = (*_ECHO_AND_BROADCAST, Job.DEFLATE_ECHO, Job.DEFLATE_BROADCAST)
 
 _ALL = [
     Server(
@@ -152,6 +155,8 @@ _ALL = [
         {
             **_ours_websocket("inline"),
             Job.TLS: Launch((*_OURS_WEBSOCKET, *_OURS_TLS, "ours_websocket:echo_inline")),
+            Job.DEFLATE_ECHO: Launch((*_OURS_DEFLATE, "ours_websocket:echo_deflate")),
+            Job.DEFLATE_BROADCAST: Launch((*_OURS_DEFLATE, "ours_websocket:broadcast_deflate")),
             **_socketio(*_OURS, "ours_socketio:app"),
             **_wsgi(*_OURS, "hello_wsgi:{application}"),
         },
@@ -185,24 +190,22 @@ _ALL = [
     Server(
         "websockets",
         Kind.PEER,
-        _script("websockets_server.py", *_ECHO_AND_BROADCAST),
+        _script("websockets_server.py", *_WITH_DEFLATE),
         ("websockets", "uvloop"),
         far=True,
     ),
     Server(
         "aiohttp",
         Kind.PEER,
-        _script("aiohttp_server.py", *_ECHO_AND_BROADCAST),
+        _script("aiohttp_server.py", *_WITH_DEFLATE),
         ("aiohttp", "uvloop"),
         far=True,
     ),
-    Server(
-        "socketify", Kind.PEER, _script("socketify_server.py", *_ECHO_AND_BROADCAST), ("socketify", "cffi")
-    ),
+    Server("socketify", Kind.PEER, _script("socketify_server.py", *_WITH_DEFLATE), ("socketify", "cffi")),
     Server(
         "uvicorn",
         Kind.PEER,
-        _script("uvicorn_server.py", *_ECHO),
+        _script("uvicorn_server.py", *_ECHO, Job.DEFLATE_ECHO),
         ("uvicorn", "uvloop", "websockets"),
         far=True,
     ),
@@ -226,7 +229,7 @@ _ALL = [
     Server(
         "node-ws",
         Kind.PEER,
-        {job: Launch(("node", "node_ws.js", "{port}", job.value)) for job in _ECHO_AND_BROADCAST},
+        {job: Launch(("node", "node_ws.js", "{port}", job.value)) for job in _WITH_DEFLATE},
     ),
     Server("node-socketio", Kind.PEER, _socketio("node", "node_socketio.js", "{port}")),
     Server(
@@ -279,7 +282,7 @@ _ALL = [
             *("--bind", "127.0.0.1:{port}", "--log-level", "warning", "flask_socketio_server:app"),
         ),
         ("Flask-SocketIO", "Flask", "simple-websocket", "gunicorn"),
-        {Job.SOCKETIO: 100},
+        {Job.SOCKETIO: 100, Job.POLLING: 50},
         far=True,
         processes=2,
     ),

@@ -13,6 +13,8 @@ from scenarios import SCENARIOS, Scenario
 GENERATOR_LIMIT = 0.90  # above it the generator, not the server, may set the figure
 SERVER_LIMIT = 0.97  # a server at this load set the figure itself, however busy the generator was
 OTHERS_LIMIT = 0.05  # share of one core that anybody else may have used
+LATE_LIMIT_US = 50.0  # by how much the generator may be late with a message of the open loop
+KEPT_RATE = 0.98  # share of the open loop's rate that must be answered within the window
 COST = "per_server_cpu_second"
 
 
@@ -51,6 +53,21 @@ def machine_busy(result: dict[str, Any]) -> bool:
     others = result["other_cpu_seconds"] + result.get("steal_seconds", 0.0)
     window = result.get("window_other_cpu_seconds", 0.0) / result.get("window_seconds", 1.0)
     return bool(others / result["seconds"] > OTHERS_LIMIT or window > OTHERS_LIMIT)
+
+
+def late(result: dict[str, Any]) -> bool:
+    """The open loop's generator was late itself: the latencies have that in them."""
+    return bool(result.get("late_us", 0.0) > LATE_LIMIT_US)
+
+
+def behind(result: dict[str, Any]) -> bool:
+    """The server did not keep up with the open loop's rate."""
+    return bool(result["per_second"] < KEPT_RATE * result.get("rate", 0.0))
+
+
+def uncompressed(result: dict[str, Any]) -> bool:
+    """Answers left as they were, though permessage-deflate was agreed on."""
+    return bool(result.get("uncompressed", 0))
 
 
 def rows_of(runs: Iterable[dict[str, Any]], scenario: Scenario) -> list[Row]:
@@ -94,6 +111,9 @@ def _marks(row: Row, rounds_count: int = 0) -> str:
         words.append(f"noisy ({busy}/{len(results)})")
     if row.rounds and len(results) < rounds_count:
         words.append(f"{len(results)} of {rounds_count} rounds")
+    for word, wrong in (("behind", behind), ("generator late", late), ("uncompressed", uncompressed)):
+        if count := sum(map(wrong, results)):
+            words.append(f"{word} ({count}/{len(results)})")
     if disorder:
         words.append(f"{disorder} out of order")
     if row.failures:
@@ -123,6 +143,8 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
     columns = ["server", ranked, "min - max", "x fastest peer", "server load", "generator load"]
     columns += ["KiB per connection"] if idle else ["x per CPU-s", "p50 ms", "p99 ms"]
     columns += ["heartbeats, % of a core"] if scenario.window_seconds else []
+    columns += ["p99.9 ms", "messages/s"] if scenario.share_of_slowest else []
+    columns += ["agreed"] if scenario.deflate else []
     lines = [
         f"### {scenario.id}: {scenario.title}",
         "",
@@ -152,6 +174,10 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
             by_cpu = ratio(row, peer, "per_server_cpu_second")
             cells.append("" if by_cpu is None else f"{by_cpu:.2f}")
             cells += [_milliseconds(row.latency_us("p50")), _milliseconds(row.latency_us("p99"))]
+        if scenario.share_of_slowest:
+            cells += [_milliseconds(row.latency_us("p999")), _count(row.middle("per_second"))]
+        if scenario.deflate:
+            cells.append(", ".join(sorted({result["deflate"] for result in row.rounds.values()})))
         lines.append(f"| {' | '.join([*cells, _marks(row, most)])} |")
     return "\n".join(lines)
 
@@ -195,9 +221,9 @@ def document(record: dict[str, Any]) -> str:
         "",
         f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, TCP congestion "
         f"control {machine['congestion_control']}, Python {record['versions']['python']}. {places}, "
-        f"loopback, no TLS, no compression. {settings['rounds']} interleaved rounds of "
-        f"{settings['seconds']} s after {settings['warmup_seconds']} s of warm-up; medians; ratios are "
-        "medians of the ratios within a round.",
+        "loopback, no TLS and no compression unless a scenario says so. "
+        f"{settings['rounds']} interleaved rounds of {settings['seconds']} s after "
+        f"{settings['warmup_seconds']} s of warm-up; medians; ratios are medians of the ratios in a round.",
         "",
         f"Load average {record['load_average_before'][0]:.2f} before, "
         f"{record['load_average_after'][0]:.2f} after. {noisy} of {len(runs)} runs are noisy: others used "

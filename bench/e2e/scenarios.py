@@ -12,7 +12,10 @@ class Job(StrEnum):
     ECHO = "echo"
     TLS = "tls"
     BROADCAST = "broadcast"
+    DEFLATE_ECHO = "deflate-echo"
+    DEFLATE_BROADCAST = "deflate-broadcast"
     SOCKETIO = "socketio"
+    POLLING = "polling"
     WSGI_BARE = "wsgi bare"
     WSGI_VIEW = "wsgi view"
 
@@ -45,13 +48,24 @@ class Scenario:
     times: int = 1
     # Server and generator on all cores, as a server is started; else on one each.
     unpinned: bool = False
+    # permessage-deflate, which the server must agree on.
+    deflate: bool = False
+    # Open loop: this share of what the slowest server does when an answer brings the next message; the rate.
+    share_of_slowest: float = 0.0
+    rate: float = 0.0
     # Who runs it when nobody is named; empty: every server that has the job.
     servers: tuple[str, ...] = ()
 
     def generator_arguments(self, load_times: int = 1) -> list[str]:
-        optional = {"--idle": self.idle, "--rooms": self.rooms, "--window": self.window_seconds}
+        optional = {
+            "--idle": self.idle,
+            "--rooms": self.rooms,
+            "--window": self.window_seconds,
+            "--rate": self.rate,
+        }
         return [
             *(word for name, value in optional.items() if value for word in (name, str(value))),
+            *(["--deflate"] if self.deflate else []),
             *("--mode", self.mode),
             *("--connections", str(self.connections * load_times)),
             *("--in-flight", str(self.in_flight)),
@@ -67,6 +81,8 @@ GROWTH_CONNECTIONS = (10, 100, 1_000, 10_000)
 PAYLOADS_BYTES = (32, 512, 8 << 10, 128 << 10, 2 << 20)
 ROOMS = (1, 100, 10_000, 100_000)
 HELD_CONNECTIONS = (1_000, 5_000, 18_000)
+DEFLATED_BYTES = (128, 4 << 10)
+OPEN_SHARE = 0.7
 PING_INTERVAL_SECONDS = 25.0  # Engine.IO's default, and that of every server here
 
 # Expensive scenarios: ours, the nearest peers, the floor.
@@ -74,6 +90,9 @@ _NEAREST = ("ours", "picows", "socketify", "floor-c")
 _GROWTH = ("ours", "picows", "floor-c")
 _BESIDE_BUSY = ("ours", "picows", "websockets", "floor-selectors", "floor-selectors-short")
 _BESIDE_BUSY_WSGI = ("ours", "waitress", "gunicorn", "cheroot")
+_DEFLATING = ("ours", "websockets", "aiohttp", "uvicorn", "node-ws", "socketify")
+_POLLED = ("ours", "node-socketio", "python-socketio", "flask-socketio-threading", "flask-socketio-gevent")
+_PACED_EVENTS = ("ours", "ours-events", "node-socketio")
 _UNPINNED = ("ours", "ours-inline", "ours-events", "node-socketio", "flask-socketio-gevent")
 
 
@@ -171,6 +190,70 @@ _ALL = [
         4,
         64 << 10,
         most_rounds=2,
+    ),
+    *(
+        Scenario(
+            f"ZE{n}",
+            f"echo with permessage-deflate, 64 connections, 1 in flight each, {_size(n)} of text",
+            Job.DEFLATE_ECHO,
+            "ws-echo",
+            64,
+            payload_bytes=n,
+            deflate=True,
+            servers=_DEFLATING,
+        )
+        for n in DEFLATED_BYTES
+    ),
+    *(
+        Scenario(
+            f"ZB{n}",
+            f"{_size(n)} of text to 1,000 clients with permessage-deflate, 1 broadcast in flight",
+            Job.DEFLATE_BROADCAST,
+            "ws-broadcast",
+            1_000,
+            payload_bytes=n,
+            deflate=True,
+            servers=tuple(name for name in _DEFLATING if name != "uvicorn"),
+        )
+        for n in DEFLATED_BYTES
+    ),
+    Scenario(
+        "LP",
+        "Socket.IO echo by long polling, 32 clients, 4 events in flight each",
+        Job.POLLING,
+        "lp-echo",
+        32,
+        4,
+        servers=_POLLED,
+    ),
+    Scenario(
+        "LPB",
+        "5,000 parked polls woken by one broadcast; p50 of the last client's",
+        Job.POLLING,
+        "lp-room",
+        5_000,
+        rank_by="p50",
+        least_seconds=6.0,
+        most_rounds=2,
+        servers=_POLLED,
+    ),
+    *(
+        Scenario(
+            f"O{name}",
+            f"{words}; p99 at one rate for all, {OPEN_SHARE:.0%} of what the slowest does in {name}",
+            job,
+            mode,
+            *load,
+            rank_by="p99",
+            share_of_slowest=OPEN_SHARE,
+            least_seconds=5.0,
+            servers=servers,
+        )
+        for name, words, job, mode, load, servers in (
+            ("E", "Socket.IO echo, 32 clients", Job.SOCKETIO, "sio-echo", (32, 4), _PACED_EVENTS),
+            ("HV", "Flask view, 64 connections", Job.WSGI_VIEW, "http", (64,), ("ours", "granian")),
+            ("S2", "echo, 64 connections, 128 B", Job.ECHO, "ws-echo", (64,), ("ours", "picows", "node-ws")),
+        )
     ),
     Scenario("I", "5,000 idle WebSocket connections", Job.ECHO, "ws-idle", 5_000),
     Scenario("IS", "1,000 idle Socket.IO sessions", Job.SOCKETIO, "sio-idle", 1_000, most_rounds=2),
@@ -312,6 +395,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "S": ("S1", "S2", "S3", "S4", "S5"),
     "B": ("B1", "B8"),
     "R": ("R1", "R2", "R8"),
+    "Z": tuple(f"{kind}{n}" for kind in ("ZE", "ZB") for n in DEFLATED_BYTES),
+    "O": ("OE", "OHV", "OS2"),
     "U": ("UE", "UEA", "E1", "W2"),
     "T": ("T2", "T4"),
     "L": ("L1", "L64", "LH"),

@@ -10,7 +10,7 @@
 
 enum { SUB_BUCKETS = 32 };
 
-static long messages, disorder, latencies, histogram[HISTOGRAM_BUCKETS];
+static long messages, disorder, uncompressed, latencies, histogram[HISTOGRAM_BUCKETS];
 static uint64_t deadline_ns, longest_ns;
 static struct readings before, after;
 
@@ -37,6 +37,7 @@ void meter_count(uint64_t sent_ns, long count) {
 }
 
 void meter_note_disorder(void) { disorder++; }
+void meter_note_uncompressed(void) { uncompressed++; }
 
 static double process_cpu_seconds(int pid) {
     char path[64], text[1024];
@@ -77,14 +78,16 @@ void meter_run(void) {
     net_open_all();
     net_loop(all_ready);
     mode->start();
+    if (options.rate > 0) pace_start();
     deadline_ns = clock_ns() + (uint64_t)(options.warmup_seconds * 1e9);
     net_loop(deadline_passed);
     meter_read(&before);
-    messages = disorder = latencies = 0;
+    messages = disorder = uncompressed = latencies = 0;
     longest_ns = 0;
     memset(histogram, 0, sizeof histogram);
     deadline_ns = before.at_ns + (uint64_t)(options.seconds * 1e9);
     net_loop(deadline_passed);
+    if (options.rate > 0) pace_count_unanswered();
     meter_read(&after);
     net_close_all();
     if (!messages) fail("not one answer in the measured window");
@@ -97,17 +100,28 @@ static double percentile_us(double share) {
     return (double)longest_ns / 1e3;
 }
 
+/* What only some runs have. */
+static const char *further(void) {
+    static char text[320];
+    int length = 0;
+    if (options.deflate)
+        length = snprintf(text, sizeof text, "\"deflate\": \"%s\", \"uncompressed\": %ld, ", deflate_words(), uncompressed);
+    if (options.rate > 0)
+        snprintf(text + length, sizeof text - (size_t)length, "\"rate\": %.1f, \"late_us\": %.1f, ", options.rate, pace_late_us());
+    return text;
+}
+
 void meter_print(const char *unit) {
     double seconds = (double)(after.at_ns - before.at_ns) / 1e9;
     double generator_cpu = after.generator_cpu - before.generator_cpu, server_cpu = after.server_cpu - before.server_cpu;
     printf("{\"mode\": \"%s\", \"unit\": \"%s\", \"connections\": %d, \"in_flight\": %d, \"payload_bytes\": %zu, "
            "\"messages\": %ld, \"seconds\": %.4f, \"per_second\": %.1f, \"server_cpu_seconds\": %.3f, "
            "\"per_server_cpu_second\": %.1f, \"generator_cpu_seconds\": %.3f, \"generator_load\": %.3f, "
-           "\"idle\": %d, \"rooms\": %d, \"tls\": \"%s\", \"other_cpu_seconds\": %.3f, \"steal_seconds\": %.3f, \"out_of_order\": %ld, "
+           "\"idle\": %d, \"rooms\": %d, \"tls\": \"%s\", %s\"other_cpu_seconds\": %.3f, \"steal_seconds\": %.3f, \"out_of_order\": %ld, "
            "\"latency_us\": {\"p50\": %.1f, \"p90\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}}\n",
            mode->name, unit, options.connections, options.in_flight, options.payload_bytes, messages, seconds,
            (double)messages / seconds, server_cpu, server_cpu > 0 ? (double)messages / server_cpu : 0.0, generator_cpu,
-           generator_cpu / seconds, options.idle, options.rooms, tls_words(), after.busy_cpu - before.busy_cpu - server_cpu - generator_cpu,
+           generator_cpu / seconds, options.idle, options.rooms, tls_words(), further(), after.busy_cpu - before.busy_cpu - server_cpu - generator_cpu,
            after.steal_cpu - before.steal_cpu, disorder, percentile_us(.5), percentile_us(.9), percentile_us(.99),
            percentile_us(.999), (double)longest_ns / 1e3);
 }
