@@ -1,5 +1,5 @@
 """uvicorn on uvloop with its websockets implementation: `uvicorn_server.py PORT [deflate-]echo|tls`.
-A bare ASGI application; its deflate has 12 window bits, memory level 5. It must not know the load."""
+A bare ASGI application; its deflate is that of zlib: level 6, 15 window bits. It must not know the load."""
 
 import sys
 from typing import Any
