@@ -264,6 +264,11 @@ GOALS: list[Goal] = [
         at_least=1.8,
     ),
     Goal(
+        "W2: two workers whose clients come during their start, against one",
+        to_server("W2", "ours-2-workers-early", "ours-1-worker"),
+        at_least=1.8,
+    ),
+    Goal(
         "W2: two workers, nothing pinned, against one bound to a core",
         to_server("W2", "ours-2-workers", "ours-1-worker-bound"),
         at_least=1.6,

@@ -30,7 +30,8 @@ class Launch:
 class Server:
     """`far`: runs in the first round only, its place is not in doubt. `named_only`: never run unless named.
     `processes`: wait for so many before the load. `needs_option`: ours must know it, else it is left out.
-    `scenarios`: it runs these alone. `load_times`: it gets so many times a scenario's connections."""
+    `scenarios`: it runs these alone. `load_times`: it gets so many times a scenario's connections.
+    `start_seconds`: clients come once it listens, while it starts, and are measured so much later."""
 
     name: str
     kind: Kind
@@ -43,6 +44,7 @@ class Server:
     needs_option: str = ""
     scenarios: tuple[str, ...] = ()
     load_times: int = 1
+    start_seconds: float = 0.0
 
 
 def _script(file: str, *jobs: Job) -> dict[Job, Launch]:
@@ -112,6 +114,12 @@ def _ours_under_gunicorn(count: int) -> Server:
         named_only=True,
         processes=count + 1,
     )
+
+
+def _ours_early() -> Server:
+    """Two workers whose clients all come before the second one is there."""
+    both = _ours_workers(2)
+    return replace(both, name="ours-2-workers-early", processes=0, scenarios=("W2",), start_seconds=3.0)
 
 
 def _ours_bound() -> Server:
@@ -186,6 +194,7 @@ _ALL = [
     *(_ours_apart(count, load_times=count) for count in (2, 4)),
     _ours_apart(4, load_times=1),
     _ours_bound(),
+    _ours_early(),
     Server("picows", Kind.PEER, _script("picows_server.py", *_ECHO_AND_BROADCAST), ("picows", "uvloop")),
     Server(
         "websockets",

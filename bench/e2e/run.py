@@ -111,14 +111,16 @@ def _one_run(
     if scenario.job is scenarios.Job.TLS:
         generator += ["--tls", str(environment.CERTIFICATE)]
     measured_seconds = max(arguments.seconds, scenario.least_seconds)
-    seconds = ["--seconds", str(measured_seconds), "--warmup", str(arguments.warmup_seconds)]
+    warmup_seconds = max(arguments.warmup_seconds, server.start_seconds)
+    seconds = ["--seconds", str(measured_seconds), "--warmup", str(warmup_seconds)]
     folder, environ = environment.SERVERS_FOLDER, _environ(scenario)
     server_core, core = processes.ALL_CORES if arguments.unpinned or scenario.unpinned else processes.CORES
     with running_server(command, port, folder, environ, LOG, server.processes, server_core) as pids:
         generator += [word for pid in pids for word in ("--pid", str(pid))]
+        generator += ["--family"] if server.start_seconds else []
         if scenario.holds_idle:
             return hold_idle(generator, pids, 1.0, LOG, core)
-        patience_seconds = measured_seconds + arguments.warmup_seconds + 60
+        patience_seconds = measured_seconds + warmup_seconds + 60
         return generate([*generator, *seconds], patience_seconds, LOG, core)
 
 

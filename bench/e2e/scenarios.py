@@ -167,7 +167,7 @@ _ALL = [
         32,
         4,
         unpinned=True,
-        servers=("ours-1-worker", "ours-2-workers", "ours-1-worker-bound"),
+        servers=("ours-1-worker", "ours-2-workers", "ours-2-workers-early", "ours-1-worker-bound"),
     ),
     Scenario("R1", "Socket.IO room of 200 clients, 1 broadcast in flight", Job.SOCKETIO, "sio-room", 200),
     Scenario("R2", "Socket.IO room of 200 clients, 2 broadcasts in flight", Job.SOCKETIO, "sio-room", 200, 2),

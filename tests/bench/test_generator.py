@@ -6,6 +6,8 @@ It must not measure anything worth quoting: runs are as short as a run can be.
 import os
 import shutil
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,23 @@ def test_an_open_loop_has_its_rate(harness: Any, name: str) -> None:
     assert result["rate"] == 200.0
     assert 0 < result["messages"] < 200 * (result["seconds"] + 5)  # one by one it would be many thousands
     assert "late_us" in result
+
+
+def test_workers_that_come_later_count_as_well(harness: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generator was told of the supervisor alone."""
+    early = harness.peers.SERVERS["ours-2-workers-early"]
+    running = harness.run.running_server
+
+    @contextmanager
+    def watched(*words: Any) -> Iterator[list[int]]:
+        with running(*words) as pids:
+            yield pids[:1]
+
+    monkeypatch.setattr(harness.run, "running_server", watched)
+    run = measured(harness, early, small(harness, "W2", 8, 4), 0.5)
+    assert run["result"]["messages"] > 0, run
+    assert run["result"]["server_cpu_seconds"] > 0
+    assert run["result"]["processes"] > 1  # of the others one at least has answered
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ struct options {
     double rate;              /* messages per second over all connections; 0: an answer brings the next one out */
     bool text, deflate;
     int pids[MAX_PIDS], pid_count;
+    bool family;              /* the processes' descendants count as well, those there are when the window begins */
 };
 
 struct readings {

@@ -38,7 +38,8 @@ static const struct option OPTIONS[] = {
     {"idle", required_argument, 0, 'd'},       {"rooms", required_argument, 0, 'r'},
     {"tls", required_argument, 0, 'c'},        {"window", required_argument, 0, 'y'},
     {"text", no_argument, 0, 't'},             {"deflate", no_argument, 0, 'z'},
-    {"rate", required_argument, 0, 'o'},       {0, 0, 0, 0},
+    {"rate", required_argument, 0, 'o'},       {"family", no_argument, 0, 'f'},
+          {0, 0, 0, 0},
 };
 
 static void parse(int argc, char **argv) {
@@ -61,6 +62,7 @@ static void parse(int argc, char **argv) {
         case 'c': options.trusted = optarg; break;
         case 'y': options.window_seconds = atof(optarg); break;
         case 't': options.text = true; break;
+        case 'f': options.family = true; break;
         case 'z': options.deflate = true; break;
         case 'o': options.rate = atof(optarg); break;
         case 'i':

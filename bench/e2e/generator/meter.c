@@ -2,6 +2,7 @@
  * It must not know what was sent; modes report counts and send times. */
 #include "generator.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,19 +40,51 @@ void meter_count(uint64_t sent_ns, long count) {
 void meter_note_disorder(void) { disorder++; }
 void meter_note_uncompressed(void) { uncompressed++; }
 
-static double process_cpu_seconds(int pid) {
-    char path[64], text[1024];
-    unsigned long user, system;
+/* What /proc says of a process, behind its name; null when it is gone. */
+static const char *process_fields(int pid) {
+    static char path[64], text[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     FILE *file = fopen(path, "r");
-    if (!file) fail("server process %d is gone", pid);
+    if (!file) return NULL;
     size_t length = fread(text, 1, sizeof text - 1, file);
     fclose(file);
     text[length] = 0;
-    char *at = strrchr(text, ')');
-    if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
-        fail("cannot read %s", path);
+    const char *name_end = strrchr(text, ')');
+    return name_end ? name_end + 1 : NULL;
+}
+
+static double process_cpu_seconds(int pid) {
+    unsigned long user, system;
+    const char *fields = process_fields(pid);
+    if (!fields) fail("server process %d is gone", pid);
+    if (sscanf(fields, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+        fail("cannot read what process %d has used", pid);
     return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static bool counted(int pid) {
+    for (int i = 0; i < options.pid_count; i++)
+        if (options.pids[i] == pid) return true;
+    return false;
+}
+
+/* Until a look over all processes finds no child more of one that counts. */
+static void add_family(void) {
+    bool found = true;
+    while (found) {
+        found = false;
+        DIR *folder = opendir("/proc");
+        if (!folder) fail("cannot read /proc");
+        for (struct dirent *entry; (entry = readdir(folder));) {
+            int parent, pid = atoi(entry->d_name);
+            const char *fields = pid && !counted(pid) ? process_fields(pid) : NULL;
+            if (!fields || sscanf(fields, " %*c %d", &parent) != 1 || !counted(parent)) continue;
+            if (options.pid_count == MAX_PIDS) fail("more than %d processes", MAX_PIDS);
+            options.pids[options.pid_count++] = pid;
+            found = true;
+        }
+        closedir(folder);
+    }
 }
 
 void meter_read(struct readings *r) {
@@ -81,6 +114,7 @@ void meter_run(void) {
     if (options.rate > 0) pace_start();
     deadline_ns = clock_ns() + (uint64_t)(options.warmup_seconds * 1e9);
     net_loop(deadline_passed);
+    if (options.family) add_family();
     meter_read(&before);
     messages = disorder = uncompressed = latencies = 0;
     longest_ns = 0;
@@ -106,6 +140,8 @@ static const char *further(void) {
     int length = 0;
     if (options.deflate)
         length = snprintf(text, sizeof text, "\"deflate\": \"%s\", \"uncompressed\": %ld, ", deflate_words(), uncompressed);
+    if (options.family)
+        length += snprintf(text + length, sizeof text - (size_t)length, "\"processes\": %d, ", options.pid_count);
     if (options.rate > 0)
         snprintf(text + length, sizeof text - (size_t)length, "\"rate\": %.1f, \"late_us\": %.1f, ", options.rate, pace_late_us());
     return text;
