@@ -234,7 +234,7 @@ _ALL = [
         "lp-room",
         5_000,
         rank_by="p50",
-        least_seconds=6.0,
+        least_seconds=12.0,
         most_rounds=2,
         servers=_POLLED,
     ),

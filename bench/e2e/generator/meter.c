@@ -124,7 +124,7 @@ void meter_run(void) {
     if (options.rate > 0) pace_count_unanswered();
     meter_read(&after);
     net_close_all();
-    if (!messages) fail("not one answer in the measured window");
+    if (!messages || !latencies) fail("not one answer in the measured window, or no broadcast that all have");
 }
 
 static double percentile_us(double share) {
