@@ -21,7 +21,7 @@ unpack_debian "$sid"
 open_debian "$sid"
 if [ ! -e "$sid/usr/bin/python$version" ] || [ ! -e "$sid/tools" ]; then
     install_there "$sid" "python$version" "python$version-venv" "python$version-dev" build-essential \
-        nodejs redis-server valkey-server rabbitmq-server curl nginx-light haproxy valgrind systemd procps util-linux openssl libssl-dev
+        nodejs redis-server valkey-server rabbitmq-server curl nginx-light haproxy valgrind systemd procps util-linux openssl libssl-dev zlib1g-dev
     touch "$sid/tools"
 fi
 copy_sources "$here" "$sid"

@@ -1,6 +1,7 @@
 """What a run needs: the peers' virtual environment, the Node packages, the generator; and the machine.
 It must not know scenarios; whatever cannot be installed is returned by name, never silently dropped."""
 
+import itertools
 import json
 import os
 import platform
@@ -23,6 +24,16 @@ FLOOR = BUILD / "floor_epoll"
 PYTHON = VENV / "bin" / "python"
 
 
+# What the generator can be built without: the words to the compiler with it and without.
+OPTIONAL = {
+    "T2, T4: the generator was built without OpenSSL's headers and library": (
+        ("-lssl", "-lcrypto"),
+        ("-DWITHOUT_TLS",),
+    ),
+    "ZE, ZB: the generator was built without zlib's headers and library": (("-lz",), ("-DWITHOUT_DEFLATE",)),
+}
+
+
 def trouble_of(command: Sequence[str | Path], **options: object) -> str | None:
     """None when it went well, else the last line of what it said."""
     words = [str(word) for word in command]
@@ -41,11 +52,19 @@ def compile_c() -> list[str]:
         raise SystemExit(f"the load generator needs a C compiler; {compiler} is not there")
     sources = sorted((HERE / "generator").glob("*.c"))
     build = [compiler, "-O2", "-Wall", "-Wextra", "-o", GENERATOR, *sources]
-    missing = []
-    if no_tls := trouble_of([*build, "-lssl", "-lcrypto"]):
-        missing.append(f"T2, T4: the generator was built without OpenSSL's headers and library: {no_tls}")
-        if trouble := trouble_of([*build, "-DWITHOUT_TLS"]):
-            raise SystemExit(f"the load generator does not compile: {trouble}")
+    missing: list[str] = []
+    first = ""
+    for chosen in itertools.product(*OPTIONAL.values()):  # with everything first, with nothing last
+        if not (trouble := trouble_of([*build, *itertools.chain(*chosen)])):
+            missing = [
+                f"{what}: {first}"
+                for (what, (_, without)), words in zip(OPTIONAL.items(), chosen, strict=True)
+                if words == without
+            ]
+            break
+        first = first or trouble
+    else:
+        raise SystemExit(f"the load generator does not compile: {trouble}")
     trouble = trouble_of([compiler, "-O2", "-Wall", "-Wextra", "-o", FLOOR, SERVERS_FOLDER / "floor_epoll.c"])
     return [*missing, f"floor-c: {trouble}"] if trouble else missing
 

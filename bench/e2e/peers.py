@@ -15,6 +15,7 @@ class Kind(StrEnum):
 
 
 SOCKETIO_PATH = "/socket.io/?EIO=4&transport=websocket"
+POLLING_PATH = "/socket.io/?EIO=4&transport=polling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Launch:
 class Server:
     """`far`: runs in the first round only, its place is not in doubt. `named_only`: never run unless named.
     `processes`: wait for so many before the load. `needs_option`: ours must know it, else it is left out.
-    `scenarios`: it runs these alone. `load_times`: it gets so many times a scenario's connections."""
+    `scenarios`: it runs these alone. `load_times`: it gets so many times a scenario's connections.
+    `start_seconds`: clients come once it listens, while it starts, and are measured so much later."""
 
     name: str
     kind: Kind
@@ -42,6 +44,7 @@ class Server:
     needs_option: str = ""
     scenarios: tuple[str, ...] = ()
     load_times: int = 1
+    start_seconds: float = 0.0
 
 
 def _script(file: str, *jobs: Job) -> dict[Job, Launch]:
@@ -49,7 +52,7 @@ def _script(file: str, *jobs: Job) -> dict[Job, Launch]:
 
 
 def _socketio(*command: str) -> dict[Job, Launch]:
-    return {Job.SOCKETIO: Launch(command, SOCKETIO_PATH)}
+    return {Job.SOCKETIO: Launch(command, SOCKETIO_PATH), Job.POLLING: Launch(command, POLLING_PATH)}
 
 
 def _wsgi(*command: str) -> dict[Job, Launch]:
@@ -63,6 +66,7 @@ def _wsgi(*command: str) -> dict[Job, Launch]:
 
 _OURS = ("{python}", "-m", "python_server", "--port", "{port}", "--no-access-log")
 _OURS_WEBSOCKET = (*_OURS, "--ws-max-size", str(16 << 20))
+_OURS_DEFLATE = (*_OURS_WEBSOCKET, "--ws-per-message-deflate")
 _OURS_TLS = ("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}")
 
 
@@ -112,11 +116,30 @@ def _ours_under_gunicorn(count: int) -> Server:
     )
 
 
-def _ours_apart(count: int) -> Server:
-    """As many servers of one process each, strangers to each other, each with the load of one."""
-    command = ("{python}", "apart.py", str(count), "{port}")
+def _ours_early() -> Server:
+    """Two workers whose clients all come before the second one is there."""
+    both = _ours_workers(2)
+    return replace(both, name="ours-2-workers-early", processes=0, scenarios=("W2",), start_seconds=3.0)
+
+
+def _ours_bound() -> Server:
+    """One worker on one core, whatever the others may run on."""
+    bound = ("taskset", "--cpu-list", "0")
     return Server(
-        f"ours-{count}-apart",
+        "ours-1-worker-bound",
+        Kind.OURS,
+        _socketio(*bound, *_OURS, "--workers", "1", "ours_socketio:app"),
+        named_only=True,
+        needs_option="--workers",
+    )
+
+
+def _ours_apart(count: int, load_times: int) -> Server:
+    """As many servers of one process each, strangers to each other; they share one load, or have it each."""
+    command = ("{python}", "apart.py", str(count), "{port}")
+    sharing = load_times == 1
+    return Server(
+        f"ours-{count}-apart{'-sharing' * sharing}",
         Kind.OURS,
         {
             Job.ECHO: Launch((*command, "--ws-max-size", str(16 << 20), "ours_websocket:echo_inline")),
@@ -124,13 +147,14 @@ def _ours_apart(count: int) -> Server:
         },
         named_only=True,
         processes=count + 1,
-        scenarios=("S2", "E"),  # a room ends at its process
+        scenarios=("W",) if sharing else ("S2", "E"),  # a room ends at its process
         needs_option="--reuse-port",
-        load_times=count,
+        load_times=load_times,
     )
 
 
 _ECHO, _ECHO_AND_BROADCAST = (Job.ECHO, Job.TLS), (Job.ECHO, Job.BROADCAST, Job.TLS)
+_WITH_DEFLATE = (*_ECHO_AND_BROADCAST, Job.DEFLATE_ECHO, Job.DEFLATE_BROADCAST)
 
 _ALL = [
     Server(
@@ -139,6 +163,8 @@ _ALL = [
         {
             **_ours_websocket("inline"),
             Job.TLS: Launch((*_OURS_WEBSOCKET, *_OURS_TLS, "ours_websocket:echo_inline")),
+            Job.DEFLATE_ECHO: Launch((*_OURS_DEFLATE, "ours_websocket:echo_deflate")),
+            Job.DEFLATE_BROADCAST: Launch((*_OURS_DEFLATE, "ours_websocket:broadcast_deflate")),
             **_socketio(*_OURS, "ours_socketio:app"),
             **_wsgi(*_OURS, "hello_wsgi:{application}"),
         },
@@ -165,29 +191,30 @@ _ALL = [
     *(_ours_workers(count) for count in (1, 2, 4)),
     *(_ours_workers(count, load_times=count) for count in (2, 4)),
     *(_ours_under_gunicorn(count) for count in (1, 2)),
-    *(_ours_apart(count) for count in (2, 4)),
+    *(_ours_apart(count, load_times=count) for count in (2, 4)),
+    _ours_apart(4, load_times=1),
+    _ours_bound(),
+    _ours_early(),
     Server("picows", Kind.PEER, _script("picows_server.py", *_ECHO_AND_BROADCAST), ("picows", "uvloop")),
     Server(
         "websockets",
         Kind.PEER,
-        _script("websockets_server.py", *_ECHO_AND_BROADCAST),
+        _script("websockets_server.py", *_WITH_DEFLATE),
         ("websockets", "uvloop"),
         far=True,
     ),
     Server(
         "aiohttp",
         Kind.PEER,
-        _script("aiohttp_server.py", *_ECHO_AND_BROADCAST),
+        _script("aiohttp_server.py", *_WITH_DEFLATE),
         ("aiohttp", "uvloop"),
         far=True,
     ),
-    Server(
-        "socketify", Kind.PEER, _script("socketify_server.py", *_ECHO_AND_BROADCAST), ("socketify", "cffi")
-    ),
+    Server("socketify", Kind.PEER, _script("socketify_server.py", *_WITH_DEFLATE), ("socketify", "cffi")),
     Server(
         "uvicorn",
         Kind.PEER,
-        _script("uvicorn_server.py", *_ECHO),
+        _script("uvicorn_server.py", *_ECHO, Job.DEFLATE_ECHO),
         ("uvicorn", "uvloop", "websockets"),
         far=True,
     ),
@@ -211,7 +238,7 @@ _ALL = [
     Server(
         "node-ws",
         Kind.PEER,
-        {job: Launch(("node", "node_ws.js", "{port}", job.value)) for job in _ECHO_AND_BROADCAST},
+        {job: Launch(("node", "node_ws.js", "{port}", job.value)) for job in _WITH_DEFLATE},
     ),
     Server("node-socketio", Kind.PEER, _socketio("node", "node_socketio.js", "{port}")),
     Server(
@@ -264,7 +291,7 @@ _ALL = [
             *("--bind", "127.0.0.1:{port}", "--log-level", "warning", "flask_socketio_server:app"),
         ),
         ("Flask-SocketIO", "Flask", "simple-websocket", "gunicorn"),
-        {Job.SOCKETIO: 100},
+        {Job.SOCKETIO: 100, Job.POLLING: 50},
         far=True,
         processes=2,
     ),
@@ -321,7 +348,7 @@ _ALL = [
             Job.BROADCAST: Launch(("{python}", "floor_send.py", "{port}", "broadcast")),
             **_socketio("{python}", "floor_send.py", "{port}", "socketio"),
         },
-        scenarios=("B1", "B8", "R1", "R8"),
+        scenarios=("B1", "B8", "R1", "R2", "R8"),
     ),
     Server(
         "floor-c",

@@ -112,13 +112,16 @@ def _wait_for_calm(pid: int) -> None:
 
 
 def _wait_for_family(process: subprocess.Popen[bytes], count: int, log: Path) -> list[int]:
-    """Workers of a pre-forking server appear after its socket, and import the application then."""
+    """Workers of a pre-forking server appear after its socket, and import the application then.
+
+    A count of 0 waits for nobody."""
     deadline = time.monotonic() + START_SECONDS
     while len(found := family(process.pid)) < count:
         if time.monotonic() > deadline:
             raise RunFailed(f"{len(found)} of {count} processes there: {_last_line(log)}")
         time.sleep(0.05)
-    time.sleep(0.2)
+    if count:
+        time.sleep(0.2)
     if count > 1:
         _wait_for_calm(process.pid)
     return family(process.pid)

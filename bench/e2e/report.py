@@ -13,9 +13,12 @@ from scenarios import SCENARIOS, Scenario
 GENERATOR_LIMIT = 0.90  # above it the generator, not the server, may set the figure
 SERVER_LIMIT = 0.97  # a server at this load set the figure itself, however busy the generator was
 OTHERS_LIMIT = 0.05  # share of one core that anybody else may have used
+LATE_LIMIT_US = 50.0  # by how much the generator may be late with a message of the open loop
+KEPT_RATE = 0.98  # share of the open loop's rate that must be answered within the window
+COST = "per_server_cpu_second"
 
 
-LOWER = ("p50", "p99")  # figures of which the lower is the better
+LOWER = ("p50", "p99", "p999")  # figures of which the lower is the better
 
 
 def figure(result: dict[str, Any], key: str) -> float:
@@ -50,6 +53,21 @@ def machine_busy(result: dict[str, Any]) -> bool:
     others = result["other_cpu_seconds"] + result.get("steal_seconds", 0.0)
     window = result.get("window_other_cpu_seconds", 0.0) / result.get("window_seconds", 1.0)
     return bool(others / result["seconds"] > OTHERS_LIMIT or window > OTHERS_LIMIT)
+
+
+def late(result: dict[str, Any]) -> bool:
+    """The open loop's generator was late itself: the latencies have that in them."""
+    return bool(result.get("late_us", 0.0) > LATE_LIMIT_US)
+
+
+def behind(result: dict[str, Any]) -> bool:
+    """The server did not keep up with the open loop's rate."""
+    return bool(result["per_second"] < KEPT_RATE * result.get("rate", 0.0))
+
+
+def uncompressed(result: dict[str, Any]) -> bool:
+    """Answers left as they were, though permessage-deflate was agreed on."""
+    return bool(result.get("uncompressed", 0))
 
 
 def rows_of(runs: Iterable[dict[str, Any]], scenario: Scenario) -> list[Row]:
@@ -93,6 +111,9 @@ def _marks(row: Row, rounds_count: int = 0) -> str:
         words.append(f"noisy ({busy}/{len(results)})")
     if row.rounds and len(results) < rounds_count:
         words.append(f"{len(results)} of {rounds_count} rounds")
+    for word, wrong in (("behind", behind), ("generator late", late), ("uncompressed", uncompressed)):
+        if count := sum(map(wrong, results)):
+            words.append(f"{word} ({count}/{len(results)})")
     if disorder:
         words.append(f"{disorder} out of order")
     if row.failures:
@@ -101,6 +122,8 @@ def _marks(row: Row, rounds_count: int = 0) -> str:
 
 
 def _count(value: float) -> str:
+    if value < 1:
+        return f"{value:.3f}"
     return f"{value:,.1f}" if value < 1_000 else f"{value:,.0f}"
 
 
@@ -113,13 +136,15 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
     peer = fastest_peer(rows)
     most = max((len(row.rounds) for row in rows), default=0)
     unit = next((r["unit"] for row in rows for r in row.rounds.values() if "unit" in r), "handshakes")
-    ranked = {"per_second": f"{unit}/s", "p99": "p99 ms"}.get(
-        scenario.rank_by, f"{unit} per server-CPU-second"
+    ranked = {"per_second": f"{unit}/s", COST: f"{unit} per server-CPU-second"}.get(
+        scenario.rank_by, f"{scenario.rank_by} ms"
     )
     idle = scenario.holds_idle
     columns = ["server", ranked, "min - max", "x fastest peer", "server load", "generator load"]
     columns += ["KiB per connection"] if idle else ["x per CPU-s", "p50 ms", "p99 ms"]
     columns += ["heartbeats, % of a core"] if scenario.window_seconds else []
+    columns += ["p99.9 ms", "messages/s"] if scenario.share_of_slowest else []
+    columns += ["agreed"] if scenario.deflate else []
     lines = [
         f"### {scenario.id}: {scenario.title}",
         "",
@@ -149,6 +174,10 @@ def table(runs: Iterable[dict[str, Any]], scenario: Scenario) -> str:
             by_cpu = ratio(row, peer, "per_server_cpu_second")
             cells.append("" if by_cpu is None else f"{by_cpu:.2f}")
             cells += [_milliseconds(row.latency_us("p50")), _milliseconds(row.latency_us("p99"))]
+        if scenario.share_of_slowest:
+            cells += [_milliseconds(row.latency_us("p999")), _count(row.middle("per_second"))]
+        if scenario.deflate:
+            cells.append(", ".join(sorted({result["deflate"] for result in row.rounds.values()})))
         lines.append(f"| {' | '.join([*cells, _marks(row, most)])} |")
     return "\n".join(lines)
 
@@ -165,7 +194,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
             against = ratio(row, peer, scenario.rank_by)
             by_cpu = None if scenario.holds_idle else ratio(row, peer, "per_server_cpu_second")
             result[scenario.id][row.server] = {
-                "median": round(row.middle(scenario.rank_by), 1),
+                "median": round(row.middle(scenario.rank_by), 3),
                 "ratio_to_fastest_peer": None if against is None else round(against, 3),
                 "ratio_per_cpu_second": None if by_cpu is None else round(by_cpu, 3),
                 "noisy_rounds": sum(machine_busy(each) for each in row.rounds.values()),
@@ -177,11 +206,14 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     return dict(result)
 
 
+PLACES = "Server on core 0, generator on core 1 (both on all cores where nothing is pinned)"
+
+
 def document(record: dict[str, Any]) -> str:
     """The whole record as markdown."""
     machine, settings, runs = record["machine"], record["settings"], record["runs"]
     noisy = sum(machine_busy(run["result"]) for run in runs if "result" in run)
-    places = "On all cores" if settings.get("unpinned") else "Server on core 0, generator on core 1"
+    places = "On all cores" if settings.get("unpinned") else PLACES
     lines = [
         f"# End-to-end figures, {record['label']}",
         "",
@@ -189,9 +221,9 @@ def document(record: dict[str, Any]) -> str:
         "",
         f"{machine['processor']}, {machine['cores']} cores, Linux {machine['kernel']}, TCP congestion "
         f"control {machine['congestion_control']}, Python {record['versions']['python']}. {places}, "
-        f"loopback, no TLS, no compression. {settings['rounds']} interleaved rounds of "
-        f"{settings['seconds']} s after {settings['warmup_seconds']} s of warm-up; medians; ratios are "
-        "medians of the ratios within a round.",
+        "loopback, no TLS and no compression unless a scenario says so. "
+        f"{settings['rounds']} interleaved rounds of {settings['seconds']} s after "
+        f"{settings['warmup_seconds']} s of warm-up; medians; ratios are medians of the ratios in a round.",
         "",
         f"Load average {record['load_average_before'][0]:.2f} before, "
         f"{record['load_average_after'][0]:.2f} after. {noisy} of {len(runs)} runs are noisy: others used "

@@ -3,12 +3,12 @@ with `--against COMMIT` two builds of ours in pairs. It wires installation, proc
 must not compute a figure."""
 
 import argparse
-import itertools
 import json
 import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,8 @@ def _environ(scenario: scenarios.Scenario) -> dict[str, str]:
 def _one_run(
     server: peers.Server, launch: peers.Launch, scenario: scenarios.Scenario, arguments: argparse.Namespace
 ) -> dict[str, Any]:
+    if scenario.share_of_slowest and not scenario.rate:
+        raise RunFailed("nobody's capacity is known, and so no rate")
     port = free_port()
     command = [_fill(word, port) for word in launch.command]
     generator = [str(environment.GENERATOR), *scenario.generator_arguments(server.load_times)]
@@ -109,14 +111,16 @@ def _one_run(
     if scenario.job is scenarios.Job.TLS:
         generator += ["--tls", str(environment.CERTIFICATE)]
     measured_seconds = max(arguments.seconds, scenario.least_seconds)
-    seconds = ["--seconds", str(measured_seconds), "--warmup", str(arguments.warmup_seconds)]
+    warmup_seconds = max(arguments.warmup_seconds, server.start_seconds)
+    seconds = ["--seconds", str(measured_seconds), "--warmup", str(warmup_seconds)]
     folder, environ = environment.SERVERS_FOLDER, _environ(scenario)
-    server_core, core = processes.ALL_CORES if arguments.unpinned else processes.CORES
+    server_core, core = processes.ALL_CORES if arguments.unpinned or scenario.unpinned else processes.CORES
     with running_server(command, port, folder, environ, LOG, server.processes, server_core) as pids:
         generator += [word for pid in pids for word in ("--pid", str(pid))]
+        generator += ["--family"] if server.start_seconds else []
         if scenario.holds_idle:
             return hold_idle(generator, pids, 1.0, LOG, core)
-        patience_seconds = measured_seconds + arguments.warmup_seconds + 60
+        patience_seconds = measured_seconds + warmup_seconds + 60
         return generate([*generator, *seconds], patience_seconds, LOG, core)
 
 
@@ -127,7 +131,7 @@ def _measure(
     launch = peers.launch_for(server, scenario.job)
     if server.scenarios and scenario.id not in server.scenarios:
         return None
-    if number > (scenario.most_rounds or number) or (server.far and number > 1):
+    if number > (scenario.most_rounds or number) or (server.far and number > 1 and not scenario.deflate):
         return None
     if launch is None or (scenario.job not in server.jobs and scenario.holds_idle):
         return None
@@ -144,11 +148,21 @@ def _measure(
     marks = " noisy" if report.machine_busy(result) else ""
     marks += " lower-bound" if report.generator_bound(result) else ""
     print(
-        f"  {scenario.id:6} {server.name:26} {report.figure(result, scenario.rank_by):>12,.1f}  "
+        f"  {scenario.id:6} {server.name:26} {report.figure(result, scenario.rank_by):>14,.3f}  "
         f"generator {result['generator_load']:.2f}{marks}",
         flush=True,
     )
     return run
+
+
+def _at_one_rate(
+    scenario: scenarios.Scenario, servers: list[peers.Server], number: int, arguments: argparse.Namespace
+) -> scenarios.Scenario:
+    """An open loop's scenario with its rate, from what the slowest server does in a closed one just now."""
+    closed = replace(scenario, share_of_slowest=0.0, rank_by="per_second", least_seconds=0.0)
+    runs = [_measure(server, closed, number, arguments) for server in servers]
+    capacities = [run["result"]["per_second"] for run in runs if run and "result" in run]
+    return replace(scenario, rate=round(scenario.share_of_slowest * min(capacities, default=0.0), 1))
 
 
 def _servers_for(scenario: scenarios.Scenario, names: str) -> list[peers.Server]:
@@ -238,11 +252,16 @@ def main() -> int:
         for scenario in chosen:
             print(f"round {number} of {arguments.rounds}, {scenario.id}: {scenario.title}", flush=True)
             turns = range((number - 1) * scenario.times + 1, number * scenario.times + 1)
-            for turn, server in itertools.product(turns, plan[scenario.id]):
-                if time.monotonic() - began > arguments.most_minutes * 60:
-                    record["cut_short"] = f"after {arguments.most_minutes:g} minutes, in round {number}"
-                elif server.name not in unable and (run := _measure(server, scenario, turn, arguments)):
-                    record["runs"].append(run)
+            able = [server for server in plan[scenario.id] if server.name not in unable]
+            for turn in turns:
+                paced = scenario
+                if scenario.share_of_slowest:
+                    paced = _at_one_rate(scenario, able, turn, arguments)
+                for server in able:
+                    if time.monotonic() - began > arguments.most_minutes * 60:
+                        record["cut_short"] = f"after {arguments.most_minutes:g} minutes, in round {number}"
+                    elif run := _measure(server, paced, turn, arguments):
+                        record["runs"].append(run)
             # After every scenario: what was measured is kept, whatever happens to the rest.
             record["ended"], record["load_average_after"] = _utc(), os.getloadavg()
             record["summary"] = report.summary(record["runs"])

@@ -12,7 +12,10 @@ class Job(StrEnum):
     ECHO = "echo"
     TLS = "tls"
     BROADCAST = "broadcast"
+    DEFLATE_ECHO = "deflate-echo"
+    DEFLATE_BROADCAST = "deflate-broadcast"
     SOCKETIO = "socketio"
+    POLLING = "polling"
     WSGI_BARE = "wsgi bare"
     WSGI_VIEW = "wsgi view"
 
@@ -43,13 +46,26 @@ class Scenario:
     most_rounds: int = 0
     # How often a round runs it: what differs from one start to the next needs more of them.
     times: int = 1
+    # Server and generator on all cores, as a server is started; else on one each.
+    unpinned: bool = False
+    # permessage-deflate, which the server must agree on.
+    deflate: bool = False
+    # Open loop: this share of what the slowest server does when an answer brings the next message; the rate.
+    share_of_slowest: float = 0.0
+    rate: float = 0.0
     # Who runs it when nobody is named; empty: every server that has the job.
     servers: tuple[str, ...] = ()
 
     def generator_arguments(self, load_times: int = 1) -> list[str]:
-        optional = {"--idle": self.idle, "--rooms": self.rooms, "--window": self.window_seconds}
+        optional = {
+            "--idle": self.idle,
+            "--rooms": self.rooms,
+            "--window": self.window_seconds,
+            "--rate": self.rate,
+        }
         return [
             *(word for name, value in optional.items() if value for word in (name, str(value))),
+            *(["--deflate"] if self.deflate else []),
             *("--mode", self.mode),
             *("--connections", str(self.connections * load_times)),
             *("--in-flight", str(self.in_flight)),
@@ -65,6 +81,8 @@ GROWTH_CONNECTIONS = (10, 100, 1_000, 10_000)
 PAYLOADS_BYTES = (32, 512, 8 << 10, 128 << 10, 2 << 20)
 ROOMS = (1, 100, 10_000, 100_000)
 HELD_CONNECTIONS = (1_000, 5_000, 18_000)
+DEFLATED_BYTES = (128, 4 << 10)
+OPEN_SHARE = 0.7
 PING_INTERVAL_SECONDS = 25.0  # Engine.IO's default, and that of every server here
 
 # Expensive scenarios: ours, the nearest peers, the floor.
@@ -72,6 +90,10 @@ _NEAREST = ("ours", "picows", "socketify", "floor-c")
 _GROWTH = ("ours", "picows", "floor-c")
 _BESIDE_BUSY = ("ours", "picows", "websockets", "floor-selectors", "floor-selectors-short")
 _BESIDE_BUSY_WSGI = ("ours", "waitress", "gunicorn", "cheroot")
+_DEFLATING = ("ours", "websockets", "aiohttp", "uvicorn", "node-ws", "socketify")
+_POLLED = ("ours", "node-socketio", "python-socketio", "flask-socketio-threading", "flask-socketio-gevent")
+_PACED_EVENTS = ("ours", "ours-events", "node-socketio")
+_UNPINNED = ("ours", "ours-inline", "ours-events", "node-socketio", "flask-socketio-gevent")
 
 
 def _size(count: int) -> str:
@@ -102,7 +124,53 @@ _ALL = [
     Scenario(
         "EA", "Socket.IO event answered by an ack, 32 clients, 4 in flight", Job.SOCKETIO, "sio-ack", 32, 4
     ),
+    *(
+        Scenario(
+            f"U{name}",
+            f"{name} with nothing pinned: {words}, 32 clients, 4 in flight each",
+            Job.SOCKETIO,
+            mode,
+            32,
+            4,
+            unpinned=True,
+            servers=_UNPINNED,
+        )
+        for name, words, mode in (("E", "Socket.IO echo", "sio-echo"), ("EA", "event and ack", "sio-ack"))
+    ),
+    Scenario(
+        "E1",
+        "Socket.IO echo, 1 client, 1 event in flight, nothing pinned; p50",
+        Job.SOCKETIO,
+        "sio-echo",
+        1,
+        rank_by="p50",
+        times=3,
+        unpinned=True,
+        servers=_UNPINNED,
+    ),
+    Scenario(
+        "W",
+        "Socket.IO echo, the load of one shared by processes of one core; events per server-CPU-second",
+        Job.SOCKETIO,
+        "sio-echo",
+        32,
+        4,
+        rank_by="per_server_cpu_second",
+        times=3,  # the kernel deals connections out to servers apart by chance
+        servers=("ours-1-worker", "ours-4-workers", "ours-4-apart-sharing"),
+    ),
+    Scenario(
+        "W2",
+        "Socket.IO echo, 32 clients, 4 in flight each, nothing pinned; two workers and one",
+        Job.SOCKETIO,
+        "sio-echo",
+        32,
+        4,
+        unpinned=True,
+        servers=("ours-1-worker", "ours-2-workers", "ours-2-workers-early", "ours-1-worker-bound"),
+    ),
     Scenario("R1", "Socket.IO room of 200 clients, 1 broadcast in flight", Job.SOCKETIO, "sio-room", 200),
+    Scenario("R2", "Socket.IO room of 200 clients, 2 broadcasts in flight", Job.SOCKETIO, "sio-room", 200, 2),
     Scenario("R8", "Socket.IO room of 200 clients, 8 broadcasts in flight", Job.SOCKETIO, "sio-room", 200, 8),
     Scenario("H", "WSGI hello, 64 keep-alive connections", Job.WSGI_BARE, "http", 64),
     Scenario("HV", "Flask view, 64 keep-alive connections", Job.WSGI_VIEW, "http", 64),
@@ -123,6 +191,70 @@ _ALL = [
         4,
         64 << 10,
         most_rounds=2,
+    ),
+    *(
+        Scenario(
+            f"ZE{n}",
+            f"echo with permessage-deflate, 64 connections, 1 in flight each, {_size(n)} of text",
+            Job.DEFLATE_ECHO,
+            "ws-echo",
+            64,
+            payload_bytes=n,
+            deflate=True,
+            servers=_DEFLATING,
+        )
+        for n in DEFLATED_BYTES
+    ),
+    *(
+        Scenario(
+            f"ZB{n}",
+            f"{_size(n)} of text to 1,000 clients with permessage-deflate, 1 broadcast in flight",
+            Job.DEFLATE_BROADCAST,
+            "ws-broadcast",
+            1_000,
+            payload_bytes=n,
+            deflate=True,
+            servers=tuple(name for name in _DEFLATING if name != "uvicorn"),
+        )
+        for n in DEFLATED_BYTES
+    ),
+    Scenario(
+        "LP",
+        "Socket.IO echo by long polling, 32 clients, 4 events in flight each",
+        Job.POLLING,
+        "lp-echo",
+        32,
+        4,
+        servers=_POLLED,
+    ),
+    Scenario(
+        "LPB",
+        "5,000 parked polls woken by one broadcast; p50 of the last client's",
+        Job.POLLING,
+        "lp-room",
+        5_000,
+        rank_by="p50",
+        least_seconds=12.0,
+        most_rounds=2,
+        servers=_POLLED,
+    ),
+    *(
+        Scenario(
+            f"O{name}",
+            f"{words}; p99 at one rate for all, {OPEN_SHARE:.0%} of what the slowest does in {name}",
+            job,
+            mode,
+            *load,
+            rank_by="p99",
+            share_of_slowest=OPEN_SHARE,
+            least_seconds=5.0,
+            servers=servers,
+        )
+        for name, words, job, mode, load, servers in (
+            ("E", "Socket.IO echo, 32 clients", Job.SOCKETIO, "sio-echo", (32, 4), _PACED_EVENTS),
+            ("HV", "Flask view, 64 connections", Job.WSGI_VIEW, "http", (64,), ("ours", "granian")),
+            ("S2", "echo, 64 connections, 128 B", Job.ECHO, "ws-echo", (64,), ("ours", "picows", "node-ws")),
+        )
     ),
     Scenario("I", "5,000 idle WebSocket connections", Job.ECHO, "ws-idle", 5_000),
     Scenario("IS", "1,000 idle Socket.IO sessions", Job.SOCKETIO, "sio-idle", 1_000, most_rounds=2),
@@ -263,7 +395,10 @@ PAIRED = ("S2", "E", "EA", "R8", "H")
 ALIASES: dict[str, tuple[str, ...]] = {
     "S": ("S1", "S2", "S3", "S4", "S5"),
     "B": ("B1", "B8"),
-    "R": ("R1", "R8"),
+    "R": ("R1", "R2", "R8"),
+    "Z": tuple(f"{kind}{n}" for kind in ("ZE", "ZB") for n in DEFLATED_BYTES),
+    "O": ("OE", "OHV", "OS2"),
+    "U": ("UE", "UEA", "E1", "W2"),
     "T": ("T2", "T4"),
     "L": ("L1", "L64", "LH"),
     "G": tuple(f"G{n}" for n in GROWTH_CONNECTIONS),

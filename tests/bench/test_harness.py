@@ -4,7 +4,6 @@ It must not measure anything worth quoting: runs are as short as a run can be.
 """
 
 import functools
-import importlib
 import json
 import os
 import shutil
@@ -12,27 +11,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-
-E2E = Path(__file__).resolve().parents[2] / "bench" / "e2e"
-MODULES = (
-    "against",
-    "builds",
-    "environment",
-    "goals",
-    "kept",
-    "pages",
-    "paired",
-    "peers",
-    "processes",
-    "report",
-    "run",
-    "scenarios",
-)
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("taskset") is None, reason="taskset is not installed"),
@@ -53,38 +36,6 @@ listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 while True:
     listener.accept()[0].close()
 """
-
-
-@pytest.fixture
-def harness(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
-    """The modules of bench/e2e, with the running Python instead of the peers' environment."""
-    monkeypatch.syspath_prepend(str(E2E))
-    found = Namespace(**{name: importlib.import_module(name) for name in MODULES})
-    for name, path in (("BUILD", tmp_path), ("GENERATOR", tmp_path / "generator")):
-        monkeypatch.setattr(found.environment, name, path)
-    monkeypatch.setattr(found.environment, "VENV", tmp_path / "no packages")
-    monkeypatch.setattr(found.environment, "FLOOR", tmp_path / "floor_epoll")
-    monkeypatch.setattr(found.environment, "PYTHON", Path(sys.executable))
-    monkeypatch.setattr(found.run, "LOG", tmp_path / "server.log")
-    monkeypatch.setattr(found.run, "RESULTS", tmp_path / "results")
-    yield found  # type: ignore[misc]
-    for name in MODULES:
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the C of all tests is compiled, once."""
-    return tmp_path_factory.mktemp("build")
-
-
-@pytest.fixture
-def compiled(harness: Any, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is a load generator."""
-    for name in ("GENERATOR", "FLOOR"):
-        monkeypatch.setattr(harness.environment, name, build / name)
-    if not harness.environment.GENERATOR.exists():
-        harness.environment.compile_c()
 
 
 def server(harness: Any, name: str, *command: str) -> Any:
@@ -427,13 +378,116 @@ def test_unpinned_processes_have_all_cores(harness: Any) -> None:
             seen.append(len(os.sched_getaffinity(pids[0])))
             yield pids
 
-    for unpinned in (False, True):
+    pinned = harness.scenarios.SCENARIOS["S1"]
+    for unpinned, scenario in ((False, pinned), (True, pinned), (False, replace(pinned, unpinned=True))):
         settings = Namespace(seconds=0.1, warmup_seconds=0.0, unpinned=unpinned)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(harness.run, "running_server", watched)
-            run = harness.run._measure(good, harness.scenarios.SCENARIOS["S1"], 1, settings)
+            run = harness.run._measure(good, scenario, 1, settings)
         assert run["result"]["messages"] > 0
-    assert seen == [1, len(os.sched_getaffinity(0))]
+    every = len(os.sched_getaffinity(0))
+    assert seen == [1, every, every]
+
+
+@pytest.mark.usefixtures("compiled")
+def test_a_bound_worker_is_alone_on_its_core(harness: Any) -> None:
+    seen: list[set[int]] = []
+    running = harness.run.running_server
+
+    @contextmanager
+    def watched(*words: Any) -> Iterator[list[int]]:
+        with running(*words) as pids:
+            seen.append(os.sched_getaffinity(pids[-1]))
+            yield pids
+
+    settings = Namespace(seconds=0.1, warmup_seconds=0.0, unpinned=False)
+    scenario = harness.scenarios.SCENARIOS["W2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness.run, "running_server", watched)
+        run = harness.run._measure(harness.peers.SERVERS["ours-1-worker-bound"], scenario, 1, settings)
+    assert run["result"]["messages"] > 0, run
+    assert seen == [{0}]
+
+
+def figures_of(scenario: str, **results: Any) -> list[dict[str, Any]]:
+    """Runs of one round of a scenario."""
+    return [{**run, "scenario": scenario} for run in runs_of(**results)]
+
+
+def test_goals_of_workers_count_what_an_event_costs(harness: Any) -> None:
+    ours, apart = result(1.0, per_server_cpu_second=50.0), result(1.0, per_server_cpu_second=60.0)
+    runs = figures_of("W", ours_4_workers=ours, ours_4_apart_sharing=apart)
+    line = next(line for line in harness.goals.goal_lines(runs) if line.startswith("| W:"))
+    assert "| 1.20x | ours-4-apart-sharing | <= 1.05x | **gap** |" in line
+
+
+def test_a_figure_is_held_against_the_same_server_elsewhere(harness: Any) -> None:
+    runs = figures_of("UE", ours=result(97.0), node_socketio=result(100.0))
+    runs += figures_of("E", ours=result(100.0), node_socketio=result(10.0))
+    lines = [line for line in harness.goals.goal_lines(runs) if line.startswith("| UE")]
+    assert ["0.97x" in line for line in lines] == [True, True]
+    assert ["**gap**" in line for line in lines] == [True, False]
+    assert "ours in E" in lines[1]
+
+
+def test_a_goal_is_not_met_by_leaving_the_compression_out(harness: Any) -> None:
+    peer = result(100.0, deflate="", uncompressed=0)
+    for count, word in ((0, "met"), (7, "**gap**")):
+        ours = result(500.0, deflate="permessage-deflate", uncompressed=count)
+        runs = figures_of("ZB128", ours=ours, socketify=peer)
+        line = next(line for line in harness.goals.goal_lines(runs) if line.startswith("| ZB128"))
+        assert f"| 5.00x | socketify | >= 1.30x | {word} |" in line
+        assert ("uncompressed" in line) is bool(count)
+        table = harness.report.table(runs, harness.scenarios.SCENARIOS["ZB128"])
+        assert ("uncompressed (1/1)" in table) is bool(count)
+        assert "| agreed |" in table
+
+
+def test_an_open_loop_tells_who_did_not_keep_up(harness: Any) -> None:
+    runs = figures_of(
+        "OS2",
+        ours=result(100.0, rate=100.0, late_us=60.0),
+        picows=result(97.0, rate=100.0, late_us=1.0),
+        node_ws=result(99.0, rate=100.0, late_us=1.0),
+    )
+    table = harness.report.table(runs, harness.scenarios.SCENARIOS["OS2"])
+    marks = {line.split("|")[1].strip(" *"): line.split("|")[-2].strip() for line in table.splitlines()[4:]}
+    assert marks == {"ours": "generator late (1/1)", "picows": "behind (1/1)", "node-ws": ""}
+    assert "| p99.9 ms | messages/s |" in table
+
+
+def test_each_percentile_has_its_own_best_peer(harness: Any) -> None:
+    figures = {"ours": (300.0, 900.0), "picows": (200.0, 1000.0), "node_ws": (400.0, 600.0)}
+    runs = figures_of(
+        "OS2",
+        **{
+            name: result(1.0, latency_us={"p50": 1.0, "p99": p99, "p999": p999})
+            for name, (p99, p999) in figures.items()
+        },
+    )
+    lines = [line for line in harness.goals.goal_lines(runs) if line.startswith("| OS2")]
+    assert "| 1.50x | picows |" in lines[0]
+    assert "| 1.50x | node-ws |" in lines[1]
+
+
+def test_the_faster_mode_of_a_peer_counts(harness: Any) -> None:
+    runs = figures_of(
+        "LP",
+        ours=result(300.0),
+        node_socketio=result(290.0),
+        flask_socketio_threading=result(50.0),
+        flask_socketio_gevent=result(100.0),
+    )
+    lines = [line for line in harness.goals.goal_lines(runs) if line.startswith("| LP:")]
+    assert "| 1.03x | node-socketio | >= 1.00x | met |" in lines[0]
+    assert "| 3.00x | flask-socketio-gevent | >= 3.00x | met |" in lines[1]
+
+
+def test_a_small_latency_is_written_with_its_digits(harness: Any) -> None:
+    runs = figures_of("E1", ours=result(1.0), node_socketio=result(1.0))
+    table = harness.report.table(runs, harness.scenarios.SCENARIOS["E1"])
+    assert "| p50 ms |" in table
+    assert "| 0.100 | 0.100 - 0.100 |" in table
 
 
 def test_a_record_is_kept_in_lines_without_a_changed_figure(harness: Any, tmp_path: Path) -> None:

@@ -11,13 +11,30 @@ static struct {
 
 static long last_sequence;
 
+/* With polling everybody must have asked again before the next one. For that there is as much time as the last one took,
+ * and some more; when it is over. */
+enum { REST_NS = 200000000 };
+static uint64_t rested_ns;
+
 static void send_next(int slot) {
-    struct conn *sender = &conns[0];
+    struct conn *sender = client(0);
     slots[slot].message_index = (int)((sender->send_index + sender->owed) % pool.count);
     slots[slot].left = options.connections;
     slots[slot].sequence = ++last_sequence;
     slots[slot].sent_ns = now_ns;
-    sender->owed++;
+    if (mode->send)
+        mode->send(sender);
+    else
+        sender->owed++;
+}
+
+static uint64_t turn(void) {
+    if (rested_ns && now_ns >= rested_ns) {
+        rested_ns = 0;
+        send_next(0);
+    }
+    uint64_t wait_ns = polling_turn();
+    return rested_ns && rested_ns - now_ns < wait_ns ? rested_ns - now_ns : wait_ns;
 }
 
 static void start(void) {
@@ -39,6 +56,10 @@ static void message(struct conn *c, int opcode, const char *data, size_t length)
         meter_count(0, 1);
         if (--slots[slot].left) return;
         meter_count(slots[slot].sent_ns, 0);
+        if (mode->turn) {
+            rested_ns = now_ns + (now_ns - slots[slot].sent_ns) + REST_NS;
+            return;
+        }
         send_next(slot);
         net_flush(&conns[0]);
         return;
@@ -53,6 +74,7 @@ static const char *join(const struct conn *c) {
 
 static void prepare_ws(void) { pool_websocket(options.payload_bytes, options.text); }
 static void prepare_sio(void) { pool_socketio("say", false); }
+static void prepare_lp(void) { polling_prepare("say"); }
 
 const struct mode mode_ws_broadcast = {.name = "ws-broadcast",
                                        .protocol = PROTOCOL_WEBSOCKET,
@@ -65,3 +87,13 @@ const struct mode mode_sio_room = {.name = "sio-room",
                                    .greeting = join,
                                    .start = start,
                                    .message = message};
+const struct mode mode_lp_room = {.name = "lp-room",
+                                  .protocol = PROTOCOL_POLLING,
+                                  .prepare = prepare_lp,
+                                  .greeting = join,
+                                  .start = start,
+                                  .opened = polling_opened,
+                                  .turn = turn,
+                                  .send = polling_send,
+                                  .bytes = polling_bytes,
+                                  .message = message};

@@ -5,11 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static void put_in_flight(struct conn *c) {
+static void put_in_flight(struct conn *c, uint64_t since_ns) {
     int at = c->flights++;
     c->flight_index[at] = (int)((c->send_index + c->owed) % pool.count);
-    c->flight_sent_ns[at] = now_ns;
-    c->owed++;
+    c->flight_sent_ns[at] = since_ns;
+    if (mode->send)
+        mode->send(c);
+    else
+        c->owed++;
+}
+
+static void send_due(struct conn *c) {
+    uint64_t since_ns;
+    while (c->flights < MAX_IN_FLIGHT && pace_take(c, &since_ns)) put_in_flight(c, since_ns);
 }
 
 static void answered(struct conn *c, int position) {
@@ -19,16 +27,19 @@ static void answered(struct conn *c, int position) {
         c->flight_index[i] = c->flight_index[i + 1];
         c->flight_sent_ns[i] = c->flight_sent_ns[i + 1];
     }
-    put_in_flight(c);
+    if (options.rate > 0)
+        send_due(c);
+    else
+        put_in_flight(c, now_ns);
 }
 
 /* Connections begin at different messages, so that an answer to the wrong client is noticed. */
 static void start(void) {
     for (int i = 0; i < options.connections; i++) {
-        struct conn *c = &conns[i];
+        struct conn *c = client(i);
         c->send_index = i * 37 % pool.count;
         now_ns = clock_ns();
-        for (int k = 0; k < options.in_flight; k++) put_in_flight(c);
+        for (int k = 0; k < options.in_flight && !options.rate; k++) put_in_flight(c, now_ns);
         net_flush(c);
     }
 }
@@ -78,6 +89,7 @@ static size_t bytes(struct conn *c, const char *data, size_t length) {
 
 static void prepare_bytes(void) { pool_bytes(options.payload_bytes); }
 static void prepare_ws(void) { pool_websocket(options.payload_bytes, options.text); }
+static void prepare_lp_echo(void) { polling_prepare("echo"); }
 static void prepare_sio_echo(void) { pool_socketio("echo", false); }
 static void prepare_sio_ack(void) { pool_socketio("echo_ack", true); }
 
@@ -92,22 +104,35 @@ static const char *fill_rooms(const struct conn *c) {
 }
 
 const struct mode mode_bytes_echo = {
-    .name = "bytes-echo", .protocol = PROTOCOL_BYTES, .prepare = prepare_bytes, .start = start, .bytes = bytes};
+    .name = "bytes-echo", .protocol = PROTOCOL_BYTES, .prepare = prepare_bytes, .start = start, .send_due = send_due, .bytes = bytes};
 const struct mode mode_ws_echo = {.name = "ws-echo",
                                   .protocol = PROTOCOL_WEBSOCKET,
                                   .prepare = prepare_ws,
                                   .start = start,
+                                  .send_due = send_due,
                                   .stream = stream,
-                                  .body_done = body_done};
+                                  .body_done = body_done,
+                                  .message = message};
 const struct mode mode_sio_echo = {.name = "sio-echo",
                                    .protocol = PROTOCOL_SOCKETIO,
                                    .prepare = prepare_sio_echo,
                                    .start = start,
+                                   .send_due = send_due,
                                    .message = message};
 const struct mode mode_sio_ack = {.name = "sio-ack",
                                   .protocol = PROTOCOL_SOCKETIO,
                                   .prepare = prepare_sio_ack,
                                   .start = start,
+                                  .send_due = send_due,
+                                  .message = message};
+const struct mode mode_lp_echo = {.name = "lp-echo",
+                                  .protocol = PROTOCOL_POLLING,
+                                  .prepare = prepare_lp_echo,
+                                  .start = start,
+                                  .opened = polling_opened,
+                                  .turn = polling_turn,
+                                  .send = polling_send,
+                                  .bytes = polling_bytes,
                                   .message = message};
 const struct mode mode_sio_visit = {.name = "sio-visit",
                                     .protocol = PROTOCOL_SOCKETIO,

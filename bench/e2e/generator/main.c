@@ -24,7 +24,7 @@ static const struct {
 } MODES[] = {
     {&mode_bytes_echo, "messages"}, {&mode_ws_echo, "messages"},     {&mode_sio_echo, "events"},
     {&mode_sio_ack, "events"},      {&mode_ws_broadcast, "deliveries"}, {&mode_sio_room, "deliveries"},
-    {&mode_sio_visit, "visits"},
+    {&mode_sio_visit, "visits"},    {&mode_lp_echo, "events"},       {&mode_lp_room, "deliveries"},
     {&mode_ws_idle, "handshakes"},  {&mode_sio_idle, "handshakes"},  {&mode_http, "requests"},
 };
 
@@ -37,7 +37,9 @@ static const struct option OPTIONS[] = {
     {"expect", required_argument, 0, 'e'},     {"pid", required_argument, 0, 'i'},
     {"idle", required_argument, 0, 'd'},       {"rooms", required_argument, 0, 'r'},
     {"tls", required_argument, 0, 'c'},        {"window", required_argument, 0, 'y'},
-    {"text", no_argument, 0, 't'},             {0, 0, 0, 0},
+    {"text", no_argument, 0, 't'},             {"deflate", no_argument, 0, 'z'},
+    {"rate", required_argument, 0, 'o'},       {"family", no_argument, 0, 'f'},
+          {0, 0, 0, 0},
 };
 
 static void parse(int argc, char **argv) {
@@ -60,6 +62,9 @@ static void parse(int argc, char **argv) {
         case 'c': options.trusted = optarg; break;
         case 'y': options.window_seconds = atof(optarg); break;
         case 't': options.text = true; break;
+        case 'f': options.family = true; break;
+        case 'z': options.deflate = true; break;
+        case 'o': options.rate = atof(optarg); break;
         case 'i':
             if (options.pid_count == MAX_PIDS) fail("more than %d processes", MAX_PIDS);
             options.pids[options.pid_count++] = atoi(optarg);
@@ -82,7 +87,10 @@ int main(int argc, char **argv) {
     if (options.in_flight < 1 || options.in_flight > MAX_IN_FLIGHT) fail("--in-flight is 1 to %d", MAX_IN_FLIGHT);
     if (options.idle < 0 || (mode == &mode_sio_visit && (options.idle != 1 || options.rooms < 1)))
         fail("--idle begins at 0; sio-visit needs --idle 1, the connection that fills the rooms, and --rooms");
-    total_connections = options.connections + options.idle;
+    if (options.deflate && mode->protocol != PROTOCOL_WEBSOCKET) fail("--deflate is for WebSockets");
+    if (options.rate < 0 || (options.rate > 0 && !mode->send_due)) fail("--rate begins at 0, and is for echo and http");
+    if (mode == &mode_lp_room && options.in_flight > 1) fail("lp-room wakes everybody who polls: one at a time");
+    total_connections = options.connections * (mode->protocol == PROTOCOL_POLLING ? 2 : 1) + options.idle;
     mode->prepare();
     if (!mode->start) {
         idle_run();

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,8 @@ _Noreturn void fail(const char *format, ...) {
     va_end(arguments);
     exit(1);
 }
+
+struct conn *client(int number) { return &conns[number * (mode->protocol == PROTOCOL_POLLING ? 2 : 1)]; }
 
 uint64_t clock_ns(void) {
     struct timespec t;
@@ -88,6 +91,15 @@ void net_open_all(void) {
     if (epoll_fd < 0 || !conns) fail("no epoll or no memory");
     now_ns = progress_ns = clock_ns();
     open_more();
+}
+
+/* After a server's last answer: the same connection, as far as a mode can tell. */
+void net_reopen(struct conn *c) {
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(c->fd);
+    c->resumed = c->phase;
+    open_one(c, c->index);
 }
 
 /* A reset instead of a FIN: the next run must not meet thousands of ports in TIME_WAIT. */
@@ -180,9 +192,14 @@ void net_flush(struct conn *c) {
 }
 
 static void open_protocol(struct conn *c) {
-    if (mode->protocol == PROTOCOL_WEBSOCKET || mode->protocol == PROTOCOL_SOCKETIO) {
+    if (c->resumed) {
+        c->phase = c->resumed;
+        c->resumed = PHASE_UNUSED;
+    } else if (mode->protocol == PROTOCOL_WEBSOCKET || mode->protocol == PROTOCOL_SOCKETIO) {
         c->phase = PHASE_UPGRADING;
         websocket_request(c);
+    } else if (mode->opened) {
+        mode->opened(c);
     } else {
         c->phase = PHASE_READY;
         ready_count++;
@@ -243,10 +260,26 @@ static void readable(struct conn *c) {
     if (c->queue_bytes || c->owed) net_flush(c);
 }
 
+/* epoll_wait counts milliseconds: what wakes between two of them waits in ppoll. */
+static int wait_for(struct epoll_event *events) {
+    uint64_t wait_ns = IDLE_NS;
+    if (mode->turn || options.rate > 0) {
+        now_ns = clock_ns();
+        wait_ns = mode->turn ? mode->turn() : pace_turn();
+    }
+    if (wait_ns < IDLE_NS) {
+        struct pollfd any = {.fd = epoll_fd, .events = POLLIN};
+        struct timespec patience = {.tv_nsec = (long)wait_ns};
+        if (ppoll(&any, 1, &patience, NULL) < 0) return -1;
+        wait_ns = 0;
+    }
+    return epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, (int)(wait_ns / 1000000));
+}
+
 void net_loop(bool (*until)(void)) {
     struct epoll_event events[EVENTS_PER_WAIT];
     while (!until()) {
-        int count = epoll_wait(epoll_fd, events, EVENTS_PER_WAIT, 100);
+        int count = wait_for(events);
         if (count < 0 && errno != EINTR) fail("epoll_wait: %s", strerror(errno));
         now_ns = clock_ns();
         for (int i = 0; i < count; i++) {

@@ -62,12 +62,12 @@ void websocket_request(struct conn *c) {
     char request[QUEUE_BYTES];
     int length = snprintf(request, sizeof request,
                           "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                          "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                          options.path, options.host, options.port, KEY);
+                          "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
+                          options.path, options.host, options.port, KEY, deflate_offer());
     net_queue(c, request, (size_t)length);
 }
 
-static bool has_line(const char *head, size_t length, const char *name, const char *value) {
+static const char *field(const char *head, size_t length, const char *name) {
     size_t name_bytes = strlen(name);
     const char *end = head + length;
     for (const char *line = head; line < end;) {
@@ -76,11 +76,11 @@ static bool has_line(const char *head, size_t length, const char *name, const ch
         if ((size_t)(stop - line) > name_bytes && !strncasecmp(line, name, name_bytes)) {
             const char *at = line + name_bytes;
             while (*at == ' ') at++;
-            return !strncmp(at, value, strlen(value));
+            return at;
         }
         line = stop + 1;
     }
-    return false;
+    return NULL;
 }
 
 static size_t receive_answer(struct conn *c, const char *data, size_t length) {
@@ -89,7 +89,9 @@ static size_t receive_answer(struct conn *c, const char *data, size_t length) {
     size_t head = (size_t)(end - data) + 4;
     if (strncmp(data, "HTTP/1.1 101", 12))
         fail("connection %d: not upgraded: %.*s", c->index, (int)strcspn(data, "\r\n"), data);
-    if (!has_line(data, head, "sec-websocket-accept:", ACCEPT)) fail("connection %d: wrong accept key", c->index);
+    const char *accept = field(data, head, "sec-websocket-accept:");
+    if (!accept || strncmp(accept, ACCEPT, strlen(ACCEPT))) fail("connection %d: wrong accept key", c->index);
+    if (options.deflate) deflate_agree(c, field(data, head, "sec-websocket-extensions:"));
     if (mode->protocol == PROTOCOL_SOCKETIO) {
         c->phase = PHASE_OPENING;
     } else {
@@ -103,7 +105,7 @@ static bool starts(const char *data, size_t length, const char *with) {
     return length >= strlen(with) && !memcmp(data, with, strlen(with));
 }
 
-static void expect_hello(struct conn *c, const char *data, size_t length, const char *with) {
+void expect_start(struct conn *c, const char *data, size_t length, const char *with) {
     if (!starts(data, length, with))
         fail("connection %d: expected %s..., got %.*s", c->index, with, (int)(length < 80 ? length : 80), data);
 }
@@ -116,12 +118,12 @@ static void whole_message(struct conn *c, int opcode, const char *data, size_t l
     }
     switch (c->phase) {
     case PHASE_OPENING:
-        expect_hello(c, data, length, "0{");
+        expect_start(c, data, length, "0{");
         websocket_send_text(c, "40");
         c->phase = PHASE_JOINING_SPACE;
         return;
     case PHASE_JOINING_SPACE:
-        expect_hello(c, data, length, "40{");
+        expect_start(c, data, length, "40{");
         if (mode->greeting && mode->greeting(c)) {
             websocket_send_text(c, mode->greeting(c));
             c->phase = PHASE_GREETING;
@@ -129,7 +131,7 @@ static void whole_message(struct conn *c, int opcode, const char *data, size_t l
         }
         break;
     case PHASE_GREETING:
-        expect_hello(c, data, length, "430[");
+        expect_start(c, data, length, "430[");
         break;
     default:
         if (!mode->message) fail("connection %d: an unexpected message", c->index);
@@ -175,17 +177,26 @@ static size_t receive_frames(struct conn *c, const char *data, size_t length) {
             fail("connection %d: a masked frame from the server", c->index);
         }
         int opcode = head[0] & 15;
-        if (opcode < OP_CLOSE && (head[0] & 0xf0) != 0x80) fail("connection %d: a fragment or RSV bit", c->index);
-        if (opcode < OP_CLOSE && c->phase == PHASE_READY && mode->stream && mode->stream(c, opcode, payload)) {
+        bool deflated = options.deflate && (head[0] & 0xf0) == 0xc0;
+        if (opcode < OP_CLOSE && !deflated && (head[0] & 0xf0) != 0x80)
+            fail("connection %d: a fragment or RSV bit", c->index);
+        if (opcode < OP_CLOSE && !deflated && c->phase == PHASE_READY && mode->stream && mode->stream(c, opcode, payload)) {
+            if (options.deflate) meter_note_uncompressed();
             at += header;
             continue;
         }
         if (left < header + payload) break;
         at += header + payload;
-        if (opcode >= OP_CLOSE)
-            control_frame(c, opcode, (const char *)head + header, payload);
-        else
-            whole_message(c, opcode, (const char *)head + header, payload);
+        const char *message = (const char *)head + header;
+        if (opcode >= OP_CLOSE) {
+            control_frame(c, opcode, message, payload);
+            continue;
+        }
+        if (deflated)
+            message = inflate_message(c, message, &payload);
+        else if (options.deflate)
+            meter_note_uncompressed();
+        whole_message(c, opcode, message, payload);
     }
     return at;
 }

@@ -5,7 +5,7 @@
 const { createServer } = require("node:http");
 const { Server } = require("socket.io");
 
-const http = createServer();
+const http = createServer({ keepAliveTimeout: 75_000 }); // ours; its own 5 s end a POST's connection in between
 const io = new Server(http, { serveClient: false, perMessageDeflate: false });
 
 // Who is in every room, and how many there are: the visits go to rooms that exist.

@@ -1,5 +1,5 @@
-// Node's ws: `node_ws.js PORT echo|broadcast|tls`.
-// It must not know the load.
+// Node's ws: `node_ws.js PORT [deflate-]echo|[deflate-]broadcast|tls`.
+// Deflate as in deflate_settings.py; it must not know the load.
 "use strict";
 
 const { readFileSync } = require("node:fs");
@@ -7,7 +7,13 @@ const { createServer } = require("node:https");
 const { WebSocketServer } = require("ws");
 
 const [port, job] = [Number(process.argv[2]), process.argv[3]];
-const options = { perMessageDeflate: false, maxPayload: 16 << 20 };
+const deflate = {
+  serverNoContextTakeover: true,
+  clientNoContextTakeover: true,
+  threshold: 0,
+  zlibDeflateOptions: { level: 6, memLevel: 8 },
+};
+const options = { perMessageDeflate: job.startsWith("deflate") && deflate, maxPayload: 16 << 20 };
 const address = { port, host: "127.0.0.1", backlog: 4096 };
 
 function secured() {
@@ -20,7 +26,7 @@ const server = new WebSocketServer({ ...options, ...(job === "tls" ? { server: s
 
 server.on("connection", (socket) => {
   socket.on("error", () => {});
-  if (job === "broadcast") {
+  if (job.endsWith("broadcast")) {
     socket.on("message", (data, binary) => {
       for (const member of server.clients) member.send(data, { binary });
     });

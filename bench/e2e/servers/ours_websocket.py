@@ -27,10 +27,17 @@ class InlineBroadcast(Broadcast):
     inline = True
 
 
+class DeflatedEcho(InlineEcho):
+    def on_message(self, ws: WebSocket, message: str | bytes) -> None:
+        ws.send(message, compress=True)
+
+
 echo_inline = Resource({"/": InlineEcho()})
 echo_threads = Resource({"/": Echo()})
 broadcast_inline = Resource({"/": InlineBroadcast()})
 broadcast_threads = Resource({"/": Broadcast()})
+echo_deflate = Resource({"/": DeflatedEcho()})
+broadcast_deflate = Resource({"/": InlineBroadcast()})
 
 
 def echo_blocking(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

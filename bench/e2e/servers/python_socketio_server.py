@@ -39,4 +39,5 @@ uvicorn.run(
     lifespan="off",
     log_level="warning",
     ws_per_message_deflate=False,
+    timeout_keep_alive=75,
 )

@@ -1,5 +1,5 @@
-"""uvicorn on uvloop with its websockets implementation: `uvicorn_server.py PORT echo|tls`.
-A bare ASGI application; it must not know the load."""
+"""uvicorn on uvloop with its websockets implementation: `uvicorn_server.py PORT [deflate-]echo|tls`.
+A bare ASGI application; its deflate is that of zlib: level 6, 15 window bits. It must not know the load."""
 
 import sys
 from typing import Any
@@ -24,7 +24,7 @@ uvicorn.run(
     port=int(sys.argv[1]),
     loop="uvloop",
     ws="websockets",
-    ws_per_message_deflate=False,
+    ws_per_message_deflate=sys.argv[2].startswith("deflate"),
     lifespan="off",
     log_level="warning",
     ssl_certfile=tls_files.CERTIFICATE if tls else None,
