@@ -60,9 +60,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     unless it is asked for them.
     """
     if not config.getoption("--extended"):
-        left_out = [item for item in items if item.get_closest_marker("extended") is not None]
+        kept: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        for item in items:
+            (kept if item.get_closest_marker("extended") is None else left_out).append(item)
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item.get_closest_marker("extended") is None]
+        items[:] = kept
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     items[:] = in_shares(items, worker.get("workercount", 1))
 
