@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 60.0
 WORKERS_COUNT = 4
 CLIENTS_COUNT = 50
 # Between two words that all clients hear: many of them still fall into each worker's end.
-PACE_MS = "25"
+PACE_MS = "50"
 OPTIONS = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")
 Start = Callable[..., Any]
 
