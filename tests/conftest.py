@@ -12,6 +12,7 @@ import pytest
 
 import python_server
 import wsframe
+from import_shares import import_share
 from outside_tools import outside_tool
 from own_redis import RedisServer
 from rows import RowsPage
@@ -42,10 +43,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Most objects of a run come here, and stay: no run of the collector looks at them, in no test either."""
     gc.disable()
     try:
+        worker: dict[str, Any] = getattr(session.config, "workerinput", {})
+        if worker and session.config.args_source is not pytest.Config.ArgsSource.ARGS:
+            import_share(session.config, int(worker["workerid"].removeprefix("gw")), worker["workercount"])
         return (yield)
     finally:
         if hasattr(gc, "freeze"):  # PyPy has none
@@ -60,9 +64,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     unless it is asked for them.
     """
     if not config.getoption("--extended"):
-        left_out = [item for item in items if item.get_closest_marker("extended") is not None]
+        kept: list[pytest.Item] = []
+        left_out: list[pytest.Item] = []
+        for item in items:
+            (kept if item.get_closest_marker("extended") is None else left_out).append(item)
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item.get_closest_marker("extended") is None]
+        items[:] = kept
     worker: dict[str, Any] = getattr(config, "workerinput", {})
     items[:] = in_shares(items, worker.get("workercount", 1))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from batches import in_batches
 from mirror import TESTED_AS_A_PROCESS, measured_modules
 from other_system import LINUX_ALONE, UNIX_ALONE, UNIX_MODULES, WINDOWS_SIGNALS
 from python_server.command.options import DEFAULTS, OPTIONS, read_setting
@@ -330,7 +331,7 @@ def test_every_room_of_the_tables_exists() -> None:
     assert standing | {folder for folder, order in INNER.items() if not order} == set(MODULES)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@in_batches("name", MODULES, 64)
 def test_imports_only_from_lower_floors(name: str) -> None:
     for other in inner_imports(name):
         places = inner_order(name, other)
@@ -342,7 +343,7 @@ def test_imports_only_from_lower_floors(name: str) -> None:
             )
 
 
-@pytest.mark.parametrize("name", MODULES)
+@in_batches("name", MODULES, 64)
 def test_confined_modules_stay_in_their_rooms(name: str) -> None:
     for module in imports(MODULES[name]):
         allowed = CONFINED.get(module.partition(".")[0])
@@ -434,7 +435,7 @@ def test_what_not_every_system_has_is_named_in_one_place() -> None:
     assert {name: words for name, words in found.items() if words} == ONLY_SOMEWHERE
 
 
-@pytest.mark.parametrize("name", SANS_IO)
+@in_batches("name", SANS_IO, 64)
 def test_sans_io_rooms_import_no_io(name: str) -> None:
     assert not IO_MODULES & {module.partition(".")[0] for module in imports(MODULES[name])}
 
@@ -477,7 +478,7 @@ def test_the_codec_does_not_import_its_client(path: Path) -> None:
     assert not any(module.startswith(("wsframe.sync", "wsframe.__main__")) for module in imports(path))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@in_batches("path", SOURCES, 64)
 def test_a_file_says_what_it_is_and_what_it_must_not_know(path: Path) -> None:
     text = path.read_text("utf-8")
     docstring = ast.get_docstring(tree_of(path)) or ""

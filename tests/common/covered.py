@@ -29,8 +29,8 @@ WHOLE_MODULES |= {
     f"src/wsframe/{name}"
     for name in ("_codec.pyx", *(f"_pure_{part}.py" for part in ("decoder", "encoder", "frames", "outbox")))
 }
-# The traced core is slower by far, and finds its lines from this folder alone: the codec's own tests have
-# it, and what they start does not.
+# The traced core is slower by far, and finds its lines from this folder alone: the codec's own tests and the
+# client's have it, with the processes that they start.
 CODEC_TESTS = ["tests/wsframe", "tests/sync"]
 CODEC_SETTINGS = """
 [run]
@@ -39,6 +39,7 @@ source_pkgs = wsframe
 data_file = build/coverage/data
 parallel = true
 relative_files = true
+patch = subprocess, _exit
 plugins = Cython.Coverage
 """
 

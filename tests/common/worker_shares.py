@@ -45,8 +45,10 @@ def mixed(waiting: list[Module], computing: list[Module]) -> Iterator[pytest.Ite
 
 def in_shares(items: list[pytest.Item], worker_count: int) -> list[pytest.Item]:
     """Each worker's share begins with as many long ones as another's, and holds as many modules that wait."""
-    long = [item for item in items if item.get_closest_marker("long") is not None]
-    short = [item for item in items if item.get_closest_marker("long") is None]
+    long: list[pytest.Item] = []
+    short: list[pytest.Item] = []
+    for item in items:
+        (short if item.get_closest_marker("long") is None else long).append(item)
     if worker_count == 1:
         return long + short
     sizes = share_sizes(len(items), worker_count)

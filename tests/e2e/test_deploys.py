@@ -67,12 +67,15 @@ def wait_refused(server: Any) -> None:
 @pytest.mark.needs_node
 @pytest.mark.long
 def test_nothing_acknowledged_is_lost_while_workers_come_and_go(
-    launch: Start, supervisor: str, drive: Callable[..., None]
+    launch: Start, supervisor: str, drive: Callable[..., None], pytestconfig: pytest.Config
 ) -> None:
-    options = ("--workers", "4", "--max-requests", "600", "--max-requests-jitter", "200", "--no-access-log")
+    """With --extended the same story is twice as long."""
+    size = 2 if pytestconfig.getoption("--extended") else 1
+    requests = ("--max-requests", str(300 * size), "--max-requests-jitter", str(100 * size))
+    options = ("--workers", "4", *requests, "--no-access-log")
     server = launch(APPS, "homes_app:app", *options, supervisor=supervisor)
     server.wait_serving(4)
-    drive("deploys.mjs", server.url, str(server.pid), "4000")
+    drive("deploys.mjs", server.url, str(server.pid), str(2000 * size))
     server.wait_for(server.REPLACED)
     assert "Traceback" not in server.log
 
@@ -81,7 +84,7 @@ def test_nothing_acknowledged_is_lost_while_workers_come_and_go(
 def test_clients_recover_though_all_workers_have_answered_their_requests_at_once(
     launch: Start, supervisor: str, drive: Callable[..., None]
 ) -> None:
-    options = ("--workers", "2", "--max-requests", "400", "--no-access-log")
+    options = ("--workers", "2", "--max-requests", "200", "--no-access-log")
     server = launch(APPS, "homes_app:app", *options, supervisor=supervisor)
     server.wait_serving(2)
     drive("crowd.mjs", server.url, "8", "2", "recovered")

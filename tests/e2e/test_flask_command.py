@@ -3,6 +3,8 @@
 It must not know the server's insides: programs are written to a folder, started, changed, and asked.
 """
 
+import json
+import os
 import re
 import signal
 import ssl
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 
 from ordered_clients import OrderedClient, SimpleClient
-from running_program import RunningProgram
+from running_program import RunningProgram, run_to_its_end
 
 PATIENCE_SECONDS = 60
 EVENTS = """
@@ -68,18 +70,38 @@ def hello():
 # Flask's command line, and as it is without anything that is installed beside it.
 FLASK = "import flask.cli as f; f.main()"
 FLASK_ALONE = "import flask.cli as f; f.cli._loaded_plugin_commands = True; f.main()"
+# Both, each in a child of its own: Flask is imported once for all of them. The parent prints the statuses.
+FLASK_BOTH = """
+import json, os, sys, flask.cli as f
+commands = json.loads(sys.argv[1])
+for number, arguments in enumerate(commands):
+    for alone in (False, True):
+        child = os.fork()
+        if child == 0:
+            place = os.open(f"said-{number}-{alone}", os.O_WRONLY | os.O_CREAT)
+            os.dup2(place, 1), os.dup2(place, 2)
+            sys.argv[1:] = arguments
+            f.cli._loaded_plugin_commands = alone
+            f.main()
+            sys.exit()
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
 WAYS = {
     "flask run": ("-m", "flask", "--app", "events:create_app", "run", "--port", "0"),
     "app.run()": ("events.py",),
 }
 
 
+def written(folder: Path) -> Path:
+    (folder / "words.py").write_text("GREETING = 'good morning'\n")
+    (folder / "events.py").write_text(EVENTS.replace("OPTIONS", "{'debug': bool(os.environ.get('DEBUG'))}"))
+    (folder / "plain.py").write_text(PLAIN)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "words.py").write_text("GREETING = 'good morning'\n")
-    (tmp_path / "events.py").write_text(EVENTS.replace("OPTIONS", "{'debug': bool(os.environ.get('DEBUG'))}"))
-    (tmp_path / "plain.py").write_text(PLAIN)
-    return tmp_path
+    return written(tmp_path)
 
 
 def get(url: str) -> str:
@@ -254,28 +276,46 @@ def test_a_plain_application_that_gets_events(folder: Path) -> None:
     assert server.stop(signal.SIGINT) == 0
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("run", "--help"),
-        ("--help",),
-        ("--app", "plain", "--help"),
-        ("--app", "plain", "routes"),
-        ("--app", "plain", "hello"),
-        ("--app", "events:create_app", "routes"),
-        ("--app", "nothing_there", "run"),
-        ("--app", "plain:nothing", "run"),
-        ("--app", "events:create_app", "run", "--port", "many"),
-        ("--app", "events:create_app", "run", "--cert", "words.py"),
-        ("--app", "events:create_app", "run", "--cert", "adhoc", "--key", "words.py"),
-        ("--app", "events:create_app", "run", "--key", "words.py"),
-        ("--app", "events:create_app", "run", "--prot", "5"),
-        ("--app", "events:create_app", "runn"),
-    ],
-    ids=" ".join,
-)
-def test_what_flask_says_it_says_here(folder: Path, arguments: tuple[str, ...]) -> None:
-    assert flask(folder, *arguments) == flask(folder, *arguments, program=FLASK_ALONE)
+COMMANDS = [
+    ("run", "--help"),
+    ("--help",),
+    ("--app", "plain", "--help"),
+    ("--app", "plain", "routes"),
+    ("--app", "plain", "hello"),
+    ("--app", "events:create_app", "routes"),
+    ("--app", "nothing_there", "run"),
+    ("--app", "plain:nothing", "run"),
+    ("--app", "events:create_app", "run", "--port", "many"),
+    ("--app", "events:create_app", "run", "--cert", "words.py"),
+    ("--app", "events:create_app", "run", "--cert", "adhoc", "--key", "words.py"),
+    ("--app", "events:create_app", "run", "--key", "words.py"),
+    ("--app", "events:create_app", "run", "--prot", "5"),
+    ("--app", "events:create_app", "runn"),
+]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], list[tuple[str, str]]]:
+    """The status and the words of each command, first with what is installed beside Flask, then without."""
+    folder = written(tmp_path_factory.mktemp("commands"))
+    status, statuses = run_to_its_end(
+        [sys.executable, "-c", FLASK_BOTH, json.dumps(COMMANDS)], folder, {**os.environ}
+    )
+    assert status == 0, statuses
+    words = [
+        (folder / f"said-{number}-{alone}").read_text()
+        for number in range(len(COMMANDS))
+        for alone in (False, True)
+    ]
+    both = list(zip(statuses.split(), words, strict=True))
+    return {command: both[2 * number : 2 * number + 2] for number, command in enumerate(COMMANDS)}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_what_flask_says_it_says_here(said: Any, arguments: tuple[str, ...]) -> None:
+    here, alone = said[arguments]
+    assert here == alone
+    assert here[1]
 
 
 def test_a_port_that_is_taken(serve: Any, folder: Path) -> None:

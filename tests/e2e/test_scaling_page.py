@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,16 @@ RETRY_SECONDS = 0.2
 Start = Callable[..., list[Any]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def machines(serve: Any, redis_server: Any) -> Start:
-    """machines(arguments, ...): two on one broker; in an argument `{0}` is its number, `{1}` a port."""
+    """machines(arguments, ...): two on one broker; in an argument `{0}` is its number, `{1}` a port.
+
+    Tests with the same arguments share them.
+    """
     channel = f"balanced-{os.getpid()}"
     environment = {"BROKER": redis_server.url, "OPTIONS": json.dumps({"channel": channel})}
 
+    @cache
     def start(*arguments: str) -> list[Any]:
         servers = []
         for number in (1, 2):
@@ -151,9 +156,10 @@ def test_affinity_lets_clients_poll(machines: Start, balanced: Balanced) -> None
 
 def test_websockets_go_anywhere(machines: Start, balanced: Balanced) -> None:
     servers = machines()
+    asked = [server.log.count("GET /socket.io/") for server in servers]
     say_to_all(balanced(nginx, "least_conn", servers), [WEBSOCKET] * 6)
-    for server in servers:
-        server.wait_for("GET /socket.io/")  # both have some
+    for server, count in zip(servers, asked, strict=True):
+        server.wait_for("GET /socket.io/", count + 1)  # both have some
 
 
 def test_polling_without_affinity_is_told_what_is_wrong(machines: Start) -> None:

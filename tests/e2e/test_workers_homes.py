@@ -25,6 +25,8 @@ APPS = Path(__file__).parent / "apps"
 PATIENCE_SECONDS = 60.0
 WORKERS_COUNT = 4
 CLIENTS_COUNT = 50
+# Between two words that all clients hear: many of them still fall into each worker's end.
+PACE_MS = "50"
 OPTIONS = ("--workers", str(WORKERS_COUNT), "--worker-timeout", "600")
 Start = Callable[..., Any]
 
@@ -103,7 +105,7 @@ def test_socketio_client_4(server: Any, drive: Callable[..., None], what: str) -
 @pytest.mark.needs_node
 @pytest.mark.parametrize("what", ["kill", "roll"])
 def test_socketio_client_4_outlives_workers(own_server: Any, drive: Callable[..., None], what: str) -> None:
-    drive("homes.mjs", own_server.url, str(own_server.pid), what)
+    drive("homes.mjs", own_server.url, str(own_server.pid), what, PACE_MS)
 
 
 @pytest.mark.parametrize("transports", [["polling"], ["polling", "websocket"]], ids=["polling", "upgrade"])
@@ -118,7 +120,7 @@ def test_python_clients(server: Any, transports: list[str]) -> None:
                 session.headers["Connection"] = "close"
                 client = OrderedClient(http_session=session)
                 client.connect(server.url, transports=transports)
-                for turn in range(10):
+                for turn in range(5):
                     assert client.call("echo", turn, timeout=PATIENCE_SECONDS) == turn
                 homes.add(client.call("where", timeout=PATIENCE_SECONDS))
                 left.wait()  # nobody leaves before all have spoken
@@ -168,7 +170,7 @@ def test_socketio_client_4_outlives_workers_over_tls(
 ) -> None:
     """In a rolling restart workers that relay end as well as those that are homes: nothing is lost."""
     server = start(launch, "python_server", *tls)
-    drive("homes.mjs", server.url, str(server.pid), "roll")
+    drive("homes.mjs", server.url, str(server.pid), "roll", PACE_MS)
 
 
 def test_python_clients_over_tls(secure: Any, certificate: Path) -> None:
@@ -205,7 +207,7 @@ def test_one_connection_carries_sessions_of_every_worker(asker: Asker) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
-def test_a_thousand_hand_overs_leak_no_descriptor_in_any_process(own_server: Any) -> None:
+def test_hundreds_of_hand_overs_leak_no_descriptor_in_any_process(own_server: Any) -> None:
     asker = Asker(own_server)
     pids = re.findall(r"\(process ([0-9]+)\) serves", own_server.log)
     assert len(pids) == WORKERS_COUNT
@@ -216,7 +218,7 @@ def test_a_thousand_hand_overs_leak_no_descriptor_in_any_process(own_server: Any
 
     before = opened()
     with contextlib.closing(asker.connect()) as connection:
-        for _ in range(250):
+        for _ in range(100):
             for sid in sids:
                 assert asker.ask("POST", path_of(sid), b"3", connection)[0] == 200
     assert opened() == before

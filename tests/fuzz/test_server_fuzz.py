@@ -40,7 +40,7 @@ REACHED = {
     "wires": ("control messages", "broker messages", "link messages", "records messages", "refusals"),
     "live": ("failures told", "messages"),
 }
-COUNTS = {"server": 100, "model": 60, "codec": 200, "work": 24, "http": 150, "wires": 100, "live": 12}
+COUNTS = {"server": 100, "model": 60, "codec": 200, "work": 12, "http": 150, "wires": 100, "live": 12}
 SEED = 7
 
 

@@ -11,14 +11,22 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 
+from batches import in_batches
 from hand_made_server import FRAMES, LONG, SOON, Answering, answer, opened, what_came
 from wsframe import Close, Opcode, Ping, ProtocolError, deflate, encode_frame
 from wsframe.connection import Connection
 from wsframe.sync import ConcurrencyError, ConnectionClosedError, InvalidHandshake, InvalidMessage
+
+
+@contextmanager
+def new_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
 
 
 def stops(theirs: socket.socket) -> None:
@@ -36,32 +44,37 @@ def goes(theirs: socket.socket) -> None:
 HEAD_BYTES = 129
 
 
-@pytest.mark.parametrize("cut", range(HEAD_BYTES))
+@in_batches("cut", range(HEAD_BYTES), 43)
 @pytest.mark.parametrize("ends", [stops, half_closes, goes])
-def test_within_the_head(
-    pair: tuple[socket.socket, socket.socket], cut: int, ends: Callable[[socket.socket], None]
-) -> None:
-    ours, theirs = pair
+def test_within_the_head(fixed_key: None, cut: int, ends: Callable[[socket.socket], None]) -> None:
     head = answer()
     assert len(head) == HEAD_BYTES
-    theirs.sendall(head[:cut])
-    ends(theirs)
     error = TimeoutError if ends is stops else (InvalidMessage, ConnectionError)
-    with pytest.raises(error):
-        opened(ours, open_timeout=SOON if ends is stops else LONG)
-    assert ours.fileno() == -1
+    with new_pair() as (ours, theirs):
+        theirs.sendall(head[:cut])
+        ends(theirs)
+        with pytest.raises(error):
+            opened(ours, open_timeout=SOON if ends is stops else LONG)
+        assert ours.fileno() == -1
 
 
 EXTENSION = "permessage-deflate; server_no_context_takeover"
 CUTS = [(name, cut) for name, frame in FRAMES.items() for cut in range(min(len(frame), 24))]
 
 
-@pytest.mark.parametrize(("name", "cut"), CUTS)
+@in_batches("place", CUTS, 35)
 @pytest.mark.parametrize("ends", [stops, half_closes, goes])
 def test_within_a_frame(
-    pair: tuple[socket.socket, socket.socket], name: str, cut: int, ends: Callable[[socket.socket], None]
+    fixed_key: None, place: tuple[str, int], ends: Callable[[socket.socket], None]
 ) -> None:
-    ours, theirs = pair
+    with new_pair() as (ours, theirs):
+        ends_within(ours, theirs, place, ends)
+
+
+def ends_within(
+    ours: socket.socket, theirs: socket.socket, place: tuple[str, int], ends: Callable[[socket.socket], None]
+) -> None:
+    name, cut = place
     theirs.sendall(answer() + encode_frame(Opcode.TEXT, "whole") + FRAMES[name][:cut])
     websocket = opened(ours)
     ends(theirs)

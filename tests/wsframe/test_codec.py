@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pytest
 
+from batches import in_batches
 from wsframe import Header, Opcode, ProtocolError
 
 MakeFrame = Callable[[int, bytes, bytes | None], bytes]
@@ -25,7 +26,7 @@ def masked(data: bytes, mask: bytes, offset: int = 0) -> bytes:
     return bytes(byte ^ mask[(i + offset) % 4] for i, byte in enumerate(data))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@in_batches("size", SIZES, 20)
 def test_apply_mask(core: ModuleType, size: int) -> None:
     data = random.Random(size).randbytes(size)
     assert core.apply_mask(data, MASK) == masked(data, MASK)
@@ -81,7 +82,7 @@ def test_the_callers_mistakes_with_masks(core: ModuleType) -> None:
         core.apply_mask_inplace(bytearray(4), MASK, -1)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@in_batches("size", SIZES, 20)
 def test_encode_message(core: ModuleType, make_frame: MakeFrame, size: int) -> None:
     """R43, R44: text and bytes of every size, the empty one too."""
     payload = random.Random(size).randbytes(size)
@@ -95,7 +96,7 @@ def test_encode_message(core: ModuleType, make_frame: MakeFrame, size: int) -> N
         core.encode_message(5)
 
 
-@pytest.mark.parametrize("size", SIZES)
+@in_batches("size", SIZES, 20)
 def test_encode_frame(core: ModuleType, make_frame: MakeFrame, size: int) -> None:
     payload = random.Random(size).randbytes(size)
     assert core.encode_frame(Opcode.BINARY, payload) == make_frame(0x82, payload, None)

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batches import in_batches
 from deflate_libraries import TOGETHER, only_installed
 from wsframe import Role, deflate
 from wsframe._compressors import LEVELS, NO_MEMORY, installed
@@ -159,7 +160,7 @@ def test_a_window_as_small_as_the_message_changes_no_byte(names: str, level: int
 
 @pytest.mark.parametrize("names", ALONE)
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("memory_level", range(1, 10))
+@in_batches("memory_level", range(1, 10), 9)
 def test_every_level_and_memory_level_is_read_by_zlib(names: str, level: int, memory_level: int) -> None:
     message = b"".join(events(20)) + random.Random(level).randbytes(3000)
     with only_installed(names):

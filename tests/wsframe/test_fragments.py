@@ -233,6 +233,12 @@ def test_fragments_sent(connection_type: Maker, role: Role) -> None:
     ]
 
 
+@pytest.mark.parametrize("opcode", [Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY, 3, 11])
+def test_a_control_frame_has_an_opcode_of_one(core: ModuleType, opcode: int) -> None:
+    with pytest.raises(ValueError, match=f"opcode {int(opcode)} is not one of a control frame"):
+        core.Encoder(Role.SERVER).encode_control(opcode, b"")
+
+
 def test_nothing_comes_between_fragments(connection_type: Maker) -> None:
     us, peer = connection_type(Role.SERVER), connection_type(Role.CLIENT)
     us.outbox.open(1000, lambda _: None, None)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from batches import in_batches
 from wsframe import ProtocolError, Role
 
 MakeFrame = Callable[[int, bytes, bytes | None], bytes]
@@ -34,7 +35,7 @@ def faults(core: ModuleType, frame: bytes) -> list[Any]:
     return [type(event) for event in core.Decoder(Role.SERVER).receive(frame)]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@in_batches("size", SIZES, 19)
 def test_no_byte_above_ascii_is_overlooked(core: ModuleType, make_frame: MakeFrame, size: int) -> None:
     """A lone byte above ASCII is never text: overlooked, it would stand in a str that claims to be ASCII."""
     kept = []
@@ -100,7 +101,7 @@ LOOK_ALIKES = [
 RANDOM_MASKS = [random.Random(seed).randbytes(4) for seed in range(60)]
 
 
-@pytest.mark.parametrize("mask", [*LOOK_ALIKES, *RANDOM_MASKS], ids=bytes.hex)
+@in_batches("mask", [*LOOK_ALIKES, *RANDOM_MASKS], 12)
 def test_no_rest_of_a_header_passes_for_a_frame(core: ModuleType, make_frame: MakeFrame, mask: bytes) -> None:
     """A mask may look like the beginning of a short whole frame; cut before it, it is still a mask."""
     payloads = [b"", b"abc", b"\x81\x80abcd", "жжж".encode(), bytes(range(130, 140)) * 20]

@@ -85,6 +85,7 @@ def test_a_user_under_strict(tmp_path: Path) -> None:
 
 
 @needs_mypy
+@pytest.mark.extended  # `make lint` says the same of the sources; this is of the files that were installed
 def test_the_package_under_strict(tmp_path: Path) -> None:
     run_module("mypy", "--strict", "-p", "wsframe", cwd=tmp_path)
 

@@ -9,7 +9,7 @@ import { assert, run, within } from "./check.mjs";
 const [url, supervisor, wanted] = process.argv.slice(2);
 const CLIENTS = 8;
 const OUTSTANDING = 16; // events of one client that are not acknowledged yet
-const SLOWLY_MS = 250; // between two events of each of these: some hundred a second, of all
+const SLOWLY_MS = 750; // between two events of each of these: more than a hundred a second, of all
 
 const clients = [];
 

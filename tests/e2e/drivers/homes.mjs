@@ -1,5 +1,5 @@
 // socket.io-client 4 against tests/e2e/apps/homes_app.py on many workers: sessions found, lost and recovered.
-// Usage: node homes.mjs URL SUPERVISOR WHAT
+// Usage: node homes.mjs URL SUPERVISOR WHAT [PACE_MS]
 
 import http from "node:http";
 import https from "node:https";
@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { io } from "socket.io-client";
 import { assert, run, within } from "./check.mjs";
 
-const [url, supervisor, what] = process.argv.slice(2);
+const [url, supervisor, what, pace] = process.argv.slice(2);
 const CLIENTS = 50;
 const web = url.startsWith("https:") ? https : http;
 const trust = { rejectUnauthorized: false }; // the certificate is the test's own
@@ -116,7 +116,7 @@ const steps = {
       const stream = (async () => {
         for (; talking; said += 1) {
           await ask("POST", `/say/${said}`);
-          await sleep(5);
+          await sleep(Number(pace)); // each word is heard by all: this decides what the step computes
         }
       })();
       await sleep(300);

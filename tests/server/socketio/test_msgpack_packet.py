@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batches import in_batches
 from counted_lines import lines_run
 from python_server.socketio import msgpack_packet
 from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, is_deeper
@@ -147,7 +148,7 @@ def event(*values: bytes) -> bytes:
 
 @pytest.mark.parametrize("beside", BESIDE)
 @pytest.mark.parametrize("depth", [0, 1, 5, 6, 7, 150])
-@pytest.mark.parametrize("bad", BAD_MAPS)
+@in_batches("bad", BAD_MAPS, 12)
 def test_a_map_whose_keys_are_no_strings_is_refused_before_it_is_built(
     monkeypatch: pytest.MonkeyPatch, bad: bytes, depth: int, beside: bytes
 ) -> None:

@@ -367,7 +367,7 @@ def test_a_client_that_is_sent_home_again_and_again_holds_no_more_for_it(
     town: Any, contexts: Any, transport: str
 ) -> None:
     """Sessions of siblings that never were, each with a long answer behind it, and nothing is read."""
-    hops_count, size = 40, 90_000
+    hops_count, size = 16, 90_000
     if transport == "plain":
         client = town.connect(1)
     elif transport == "unix":

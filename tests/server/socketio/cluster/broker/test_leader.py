@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 
+from batches import in_batches
 from python_server.net.loop import Timer
 from python_server.socketio.cluster.broker.leader import Lead, Leadership, Place, Word
 
@@ -213,7 +214,7 @@ def test_a_hand_over_loses_and_doubles_nothing(start: str) -> None:
             assert handed_over(order) == (["0", "1", "2", "3"], Lead.IDLE, Lead.LEADING), order
 
 
-@pytest.mark.parametrize("seed", range(300))
+@in_batches("seed", range(300), 30)
 def test_nothing_overtakes_what_the_predecessor_passes_on(seed: int) -> None:
     """Over two hand-overs, each worker's clients hear everything once, in the order of the channel."""
     chance = random.Random(seed)
@@ -269,7 +270,7 @@ def test_a_successor_goes_on_without_a_predecessor_that_dies_or_stands_still() -
         assert successor.passed_on == [ending]
 
 
-@pytest.mark.parametrize("seed", range(300))
+@in_batches("seed", range(300), 30)
 def test_words_alone_decide_who_follows_whom(seed: int) -> None:
     """Whoever believes at a time that it should lead: a younger one does, and an elder comes late; or the two
     had not met. Each worker's clients hear everything once, in the order of the channel."""
@@ -323,7 +324,7 @@ def test_words_alone_decide_who_follows_whom(seed: int) -> None:
     assert [worker.delivered for worker in workers] == [everything] * 3
 
 
-@pytest.mark.parametrize("seed", range(200))
+@in_batches("seed", range(200), 40)
 def test_a_channel_that_is_lost_takes_nothing_out_of_its_order(seed: int) -> None:
     """Three have said their words and wait for the one before; what they had heard by then is in order."""
     chance = random.Random(seed)

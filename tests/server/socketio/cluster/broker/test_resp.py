@@ -5,6 +5,7 @@ It must not know any broker.
 
 import pytest
 
+from batches import in_batches
 from python_server.socketio.cluster.broker.resp import PushReader, RESPError
 
 STREAM = (
@@ -30,7 +31,7 @@ def test_a_stream_whole() -> None:
     assert PushReader(100).feed(STREAM) == MESSAGES
 
 
-@pytest.mark.parametrize("cut", range(len(STREAM) + 1))
+@in_batches("cut", range(len(STREAM) + 1), 60)
 def test_a_stream_at_every_cut(cut: int) -> None:
     reader = PushReader(100)
     assert reader.feed(STREAM[:cut]) + reader.feed(STREAM[cut:]) == MESSAGES
