@@ -238,6 +238,22 @@ def test_messages_on_a_websocket(life: Life) -> None:
     assert life.session.transport == "websocket"
 
 
+def test_without_memory_for_a_message_nothing_follows_the_gap(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = life.on_websocket()
+
+    def send_prepared(prepared: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(link, "send_prepared", send_prepared)
+        life.session.send(text("lost"))
+    life.session.send(text("behind it"))
+    assert life.handler.closed == [DisconnectReason.TRANSPORT_ERROR]
+    assert (link.messages, link.closed, life.forgotten) == ([], True, 1)
+
+
 def test_an_open_websockets_outbox_is_the_sessions_as_long_as_it_carries_it(life: Life) -> None:
     link, woken = Link(), list[str]()
     link.prepared_outbox.open(40, woken.append, "link")
