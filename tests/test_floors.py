@@ -61,7 +61,7 @@ HOUSE = """
 6  serve       signals called_servers mounts recovery_handover routing loading reloaded
                client_release client_files pid_file reexec monitor inspection tracing wiring
                cluster_wiring cluster_address machines worker metrics_address serve reloader
-7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
+7  api         flask_socketio.context keywords event_checks flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration exceptions wsgi_app python_engineio python_socketio

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, Unpack
 
+from python_server.api.event_checks import Check, check_of
 from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
 from python_server.api.keywords import Function, SendKeywords, SessionData
 from python_server.api.options import takes
@@ -361,18 +362,26 @@ class ServerMethods(HubMethods, HandlerRegistry):
             namespace_handler._speak_through(self)
         namespace_handler.server = self
         namespace = namespace_handler.namespace
+        methods = {
+            name.removeprefix(HANDLER_PREFIX): method
+            for name, method in inspect.getmembers(namespace_handler, callable)
+            if name.startswith(HANDLER_PREFIX)
+        }
         routes = getattr(namespace_handler, "trigger_event", None)
         if routes is not None and getattr(routes, "__func__", None) is not Namespace.trigger_event:
             _refuse_async(routes)
-            self._hub.handlers.on_namespace(namespace, Handler(self._router(namespace, routes)))
+            checks = {name: _check_of(method, name, namespace) for name, method in methods.items()}
+            self._hub.handlers.on_namespace(namespace, Handler(self._router(namespace, routes, checks)))
             return
-        for name, method in inspect.getmembers(namespace_handler, callable):
-            if name.startswith(HANDLER_PREFIX):
-                self.on(name.removeprefix(HANDLER_PREFIX), method, namespace)
+        for name, method in methods.items():
+            self.on(name, method, namespace)
 
-    def _router(self, namespace: str, trigger_event: Function) -> Function:
+    def _router(
+        self, namespace: str, trigger_event: Function, checks: Mapping[str, Check | None]
+    ) -> Function:
         def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            told = self._told(namespace, socket, name, arguments)
+            check = checks.get(name)
+            told = self._told(namespace, socket, name, arguments if check is None else check(arguments))
             result = _call(name, trigger_event, name, *told)
             return None if result is self.not_handled else result
 
@@ -394,8 +403,13 @@ class ServerMethods(HubMethods, HandlerRegistry):
         def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             return function(socket.sid, *arguments)
 
+        def run_checked(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
+            assert check is not None
+            return chosen(socket, name, check(arguments))
+
         chosen = run_reserved if event in RESERVED else run_any if ANY in (event, place) else run
-        self._hub.handlers.on(place, event, Handler(chosen, *turn))
+        check = _check_of(function, event, place)
+        self._hub.handlers.on(place, event, Handler(chosen if check is None else run_checked, *turn))
 
     def _told(
         self, place: str, socket: Socket, event: str, arguments: tuple[JSONValue, ...]
@@ -425,6 +439,14 @@ class ServerMethods(HubMethods, HandlerRegistry):
         Raises ValueError, TypeError: an argument is invalid. RuntimeError: the server serves already.
         """
         Admin(self._hub, auth, mode, read_only, server_id, namespace, server_stats_interval)
+
+
+def _check_of(function: Function, event: str, place: str) -> Check | None:
+    """Behind the client's name stand what `_told` puts there, and a catch-all's event."""
+    if event == "disconnect":
+        return None
+    bound_count = 1 + (place == ANY) + (event in ("connect", ANY))
+    return check_of(function, bound_count, auth=event == "connect")
 
 
 def _refuse_async(function: Function) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Final
 
+from python_server.api.event_checks import Check, check_of
 from python_server.api.flask_socketio.context import ClientState, FlaskContext
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.handler_registry import REASONS, Turn, arity_of, method_arity
@@ -21,7 +22,7 @@ from python_server.api.options import takes
 from python_server.net.tasks import is_async, name_of
 from python_server.net.threads import Lock, fail
 from python_server.observe import log
-from python_server.socketio.client import ConnectionRefused, Handler, Socket
+from python_server.socketio.client import ConnectionRefused, Handler, InvalidArguments, Socket
 from python_server.socketio.handler_runner import Waiting
 from python_server.socketio.handlers import ANY, RESERVED
 from python_server.socketio.values import JSONValue
@@ -82,6 +83,11 @@ class EventRunner:
             raise TypeError(
                 "inline=True needs a plain function: write def, or leave inline=True out [async-handler]"
             )
+        check = None
+        if message != "disconnect":
+            check = check_of(function, message == ANY, auth=message == "connect")
+        if check is not None:
+            return Handler(partial(self._run_checked, check, function, waits, message), *turn)
         return Handler(partial(self._run_any if message == ANY else self.run, function, waits), *turn)
 
     def whole(self, instance: Namespace) -> Handler:
@@ -93,9 +99,29 @@ class EventRunner:
             if hasattr(instance, f"on_{event}"):
                 method_arity(getattr(instance, f"on_{event}"), event)
         names = frozenset(name.removeprefix("on_") for name in dir(instance) if name.startswith("on_"))
-        return Handler(partial(self._run_trigger, instance), names=names)
+        checks = {
+            name: check
+            for name in names - {"disconnect"}
+            if callable(method := getattr(instance, f"on_{name}"))
+            and (check := check_of(method, auth=name == "connect"))
+        }
+        return Handler(partial(self._run_trigger, instance, checks), names=names)
 
     # A worker
+
+    def _run_checked(
+        self,
+        check: Check,
+        function: Function,
+        waits: bool,
+        message: str,
+        socket: Socket,
+        name: str,
+        arguments: tuple[JSONValue, ...],
+    ) -> object:
+        if message == ANY:
+            return self.run(function, waits, socket, name, (name, *arguments), ANY, check)
+        return self.run(function, waits, socket, name, arguments, None, check)
 
     def _run_any(
         self, function: Function, waits: bool, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
@@ -103,13 +129,19 @@ class EventRunner:
         return self.run(function, waits, socket, name, (name, *arguments), ANY)
 
     def _run_trigger(
-        self, instance: Namespace, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
+        self,
+        instance: Namespace,
+        checks: dict[str, Check],
+        socket: Socket,
+        name: str,
+        arguments: tuple[JSONValue, ...],
     ) -> object:
         call: Function = partial(instance.trigger_event, name, socket.sid)
         if name == "connect":
             call = partial(call, self._state_of(socket).environ)
         waits = is_async(getattr(instance, f"on_{name}", None))
-        run = partial(self.run, call, waits, socket, name, arguments)
+        check = checks.get(name) if checks else None
+        run = partial(self.run, call, waits, socket, name, arguments, None, check)
         result = self._or_error(instance, run)
         if type(result) is not Waiting:
             return result
@@ -136,12 +168,14 @@ class EventRunner:
         name: str | None,
         arguments: tuple[JSONValue, ...],
         message: str | None = None,
+        check: Check | None = None,
     ) -> object:
         """One call in one context: its result, or Waiting for it.
 
         Args:
             waits: the function is an `async def`; where nobody said so, its coroutine keeps the thread.
             name: of the event; None for a callback. message: what the function is registered for, if another.
+            check: of what the client has sent.
         """
         state = self._state_of(socket)
         told = arguments
@@ -149,15 +183,37 @@ class EventRunner:
             told = (state.environ, *arguments)
         elif name == "disconnect":
             arguments = told = tuple(REASONS.get(reason, reason) for reason in arguments)
-        entered = state.contexts.enter(
-            state, socket.sid, socket.namespace, {"message": message or name, "args": told}
-        )
+        event: dict[str, object] = {"message": message or name, "args": told}
+        entered = state.contexts.enter(state, socket.sid, socket.namespace, event)
         work = partial(self._work, function, waits, name, arguments, message)
+        if check is not None:
+            work = partial(self._work_checked, check, event, *work.args)
         if waits:
             return self._start(entered, state, socket, name, work)
         with entered as context:
             context.request.__dict__[SOCKET_KEY] = socket
             return self._conclude(state, socket, name, work)
+
+    def _work_checked(
+        self,
+        check: Check,
+        event: dict[str, object],
+        function: Function,
+        waits: bool,
+        name: str | None,
+        arguments: tuple[JSONValue, ...],
+        message: str | None,
+    ) -> object:
+        """In the context: `_work`, where `before_event` finds the arguments as they came, and their fault."""
+        if name == "connect":
+            return self._work(function, waits, name, check(arguments), message)
+        before, sent = (arguments[:1], arguments[1:]) if message == ANY else ((), arguments)
+        try:
+            call: Function = partial(function, *before, *check(sent))
+        except InvalidArguments as fault:
+            event["fault"] = fault.answer
+            call = partial(fail, fault)
+        return self._work(lambda *arguments: call(), waits, name, arguments, message)
 
     def _work(
         self,
