@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol, Unpack
 
 from python_server.api.event_checks import Check, check_of
-from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
+from python_server.api.handler_registry import REASONS, Declaring, HandlerRegistry, Turn
 from python_server.api.keywords import Function, SendKeywords, SessionData
 from python_server.api.options import takes
 from python_server.api.peer_views import Environs, Manager
@@ -324,7 +324,7 @@ class Namespace(HubMethods):
         return method(*args)
 
 
-class ServerMethods(HubMethods, HandlerRegistry):
+class ServerMethods(Declaring, HubMethods, HandlerRegistry):
     """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
 
     Args:
@@ -371,6 +371,8 @@ class ServerMethods(HubMethods, HandlerRegistry):
         if routes is not None and getattr(routes, "__func__", None) is not Namespace.trigger_event:
             _refuse_async(routes)
             checks = {name: _check_of(method, name, namespace) for name, method in methods.items()}
+            for name, method in methods.items():
+                self._hub.handlers.functions[namespace, name] = method, 1
             self._hub.handlers.on_namespace(namespace, Handler(self._router(namespace, routes, checks)))
             return
         for name, method in methods.items():
@@ -409,6 +411,7 @@ class ServerMethods(HubMethods, HandlerRegistry):
 
         chosen = run_reserved if event in RESERVED else run_any if ANY in (event, place) else run
         check = _check_of(function, event, place)
+        self._hub.handlers.functions[place, event] = function, 1
         self._hub.handlers.on(place, event, Handler(chosen if check is None else run_checked, *turn))
 
     def _told(
