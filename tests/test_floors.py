@@ -65,8 +65,8 @@ HOUSE = """
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
                server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration exceptions wsgi_app python_engineio python_socketio
-               flask_socketio.app_run event_schema typescript pytest_plugin backplane_kit flask_socketio.server flask_socketio.api
-               flask_socketio.functions
+               flask_socketio.app_run event_schema typescript pytest_plugin backplane_kit
+               flask_socketio.server flask_socketio.api flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
 9  command     option welcome running emit connect operate status top flask_run explain log_options

@@ -6,13 +6,15 @@ Must not know: Flask, hubs, how a fault reaches the client.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from dataclasses import dataclass, is_dataclass
 from functools import partial
-from types import SimpleNamespace
+from types import GenericAlias, SimpleNamespace
 from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
+from msgspec.structs import astuple
 
 from python_server.api.keywords import Function
 from python_server.net.tasks import name_of
@@ -22,6 +24,9 @@ from python_server.socketio.values import JSONValue
 
 # Of msgspec's sentence, which repeats a value where only some are allowed.
 SAID_MAX_CHARACTERS: Final = 200
+VAR_POSITIONAL: Final = inspect.Parameter.VAR_POSITIONAL
+# Of what msgspec's description of a type says: keys of a dict that are no text, and bytes.
+UNUSUAL: Final = re.compile(r"key_type=(?!StrType|AnyType)|BytesType|ByteArrayType|MemoryViewType")
 # Where a program or an alias of a type has another one within.
 INNER: Final = ("__supertype__", "__value__")
 UNRESOLVED: Final = (
@@ -40,10 +45,6 @@ class Choice:
 CHOSEN: Final = Choice()
 
 
-class NoSchemaError(TypeError):
-    """An annotation that says nothing about JSON."""
-
-
 def positional(function: Function, bound_count: int) -> list[inspect.Parameter]:
     """The parameters that an event's arguments are given to, behind those that are bound.
 
@@ -57,7 +58,7 @@ def positional(function: Function, bound_count: int) -> list[inspect.Parameter]:
         signature = inspect.signature(function)
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     single = [each for each in signature.parameters.values() if each.kind in kinds]
-    rest = [each for each in signature.parameters.values() if each.kind is each.VAR_POSITIONAL]
+    rest = [each for each in signature.parameters.values() if each.kind is VAR_POSITIONAL]
     return single[bound_count:] + rest
 
 
@@ -86,24 +87,15 @@ def switches_on(kind: Any) -> bool:
     return any(map(switches_on, (*get_args(kind), *filter(None, inner))))
 
 
-def converter_of(kind: Any) -> partial[Any] | None:
-    """What converts a tuple of one value; None: there is nothing to be checked.
-
-    Raises NoSchemaError: msgspec makes no JSON of it. NameError: a name within is not there yet.
-    """
-    if kind is Any or kind is object:
-        return None
+def refusal_of(kind: Any) -> str | None:
+    """Why msgspec makes no JSON of a type; None: it does. Raises NameError: a name within is not there."""
     try:
-        schema = str(msgspec.json.schema(kind))
+        msgspec.json.schema(kind)
     except NameError:
         raise
     except Exception as error:
-        raise NoSchemaError(f"{kind!r}: {' '.join(str(error).split())}") from None
-    # A class of its own is looked through once, where `convert` would look through a plain type each time.
-    one = msgspec.defstruct("One", [("value", kind)], array_like=True)
-    # Else a text in place of bytes would be read as base64: Socket.IO brings bytes as they are.
-    binary = (bytes, bytearray, memoryview) if "'contentEncoding': 'base64'" in schema else None
-    return partial(msgspec.convert, type=one, str_keys=True, builtin_types=binary)
+        return " ".join(str(error).split())
+    return None
 
 
 class Check:
@@ -113,25 +105,26 @@ class Check:
         bound_count: of the handler's parameters, those that stand before the client's. auth: its one argument
             is a client's credentials, which are None where there are none.
 
+    Attributes:
+        needed: something is checked, or it is not known yet.
+
     Raises:
         TypeError: an annotation that is to be checked has no JSON.
     """
 
     def __init__(self, function: Function, bound_count: int = 0, *, auth: bool = False) -> None:
         self._function = function
-        self._root = "$" if auth else "$[{}]"
         self._auth = auth
         self._parameters = positional(function, bound_count)
-        single = [each for each in self._parameters if each.kind is not each.VAR_POSITIONAL]
-        self._least_count = sum(each.default is each.empty for each in single)
-        self._most_count = len(single) if len(single) == len(self._parameters) else sys.maxsize
-        self._converters: list[partial[Any] | None] = []
-        self._pending = False
+        self._endless = bool(self._parameters) and self._parameters[-1].kind is VAR_POSITIONAL
+        self._single_count = len(self._parameters) - self._endless
+        self._least_count = sum(each.default is each.empty for each in self._parameters) - self._endless
+        self._options: dict[str, Any] = {}
+        # It has a field for each parameter; msgspec looks through a class once, not with each event.
+        self._class: Any = None
+        self._pending = True
         self._resolve(at_last=False)
-
-    @property
-    def needed(self) -> bool:
-        return self._pending or bool(self._converters)
+        self.needed: bool = self._pending or self._class is not None
 
     def _resolve(self, *, at_last: bool) -> None:
         """Any thread; two that come at once do the same."""
@@ -143,63 +136,78 @@ class Check:
             except Exception:
                 kinds.append(Any)
                 unknown.append(f"{parameter.name}: {parameter.annotation}")
-        self._pending = bool(unknown) and not at_last
-        if self._pending:
+        if unknown and not at_last:
+            return
+        try:
+            if any(map(switches_on, kinds)):
+                self._class = self._class_of([*map(self._checked, kinds)])
+        except NameError:  # within a type
+            if at_last:
+                raise
             return
         if unknown:
             log.warn(UNRESOLVED % (name_of(self._function), ", ".join(unknown)))
-        if any(map(switches_on, kinds)):
-            try:
-                self._converters = [*map(self._converter, kinds)]
-            except NameError:  # within a type
-                if at_last:
-                    raise
-                self._pending = True
+        self._pending = False
 
-    def _converter(self, kind: Any) -> partial[Any] | None:
-        try:
-            return converter_of(kind)
-        except NoSchemaError as error:
-            if switches_on(kind):
-                raise TypeError(
-                    f"the arguments of {name_of(self._function)} cannot be checked: {error} [no-schema]"
-                ) from None
-            return None
+    def _checked(self, kind: Any) -> Any:
+        reason = None if kind is object else refusal_of(kind)
+        if reason is not None and switches_on(kind):
+            what = f"the arguments of {name_of(self._function)} cannot be checked"
+            raise TypeError(f"{what}: {kind!r}: {reason} [no-schema]")
+        return Any if reason is not None or kind is object else kind
 
-    def __call__(self, arguments: tuple[JSONValue, ...]) -> tuple[JSONValue, ...]:
+    def _class_of(self, kinds: list[Any]) -> type[msgspec.Struct]:
+        if UNUSUAL.search(repr(msgspec.inspect.multi_type_info(kinds))):
+            # The keys of JSON are text; and bytes come as they are, never as text in base64.
+            self._options = {"str_keys": True, "builtin_types": (bytes, bytearray, memoryview)}
+        if self._endless:
+            kinds[-1] = GenericAlias(tuple, (kinds[-1], ...))
+        fields = [(f"value{place}", kind, None) for place, kind in enumerate(kinds)]
+        fields[: self._least_count] = [field[:2] for field in fields[: self._least_count]]  # type: ignore[misc]
+        return msgspec.defstruct("Arguments", fields, array_like=True, forbid_unknown_fields=True, gc=False)
+
+    def convert(self, arguments: tuple[JSONValue, ...]) -> tuple[JSONValue, ...]:
         """The arguments as the handler wants them. Raises InvalidArguments."""
-        if self._pending:
+        if self._class is None:
+            if not self._pending:
+                return arguments
             self._resolve(at_last=True)
-        if not self._converters:
-            return arguments
-        count = len(arguments)
-        if not self._least_count <= count <= self._most_count:
-            raise InvalidArguments(f"Expected {self._counts()}, got {count}", "$")
-        converters = self._converters
-        if count > len(converters):
-            converters = converters + converters[-1:] * (count - len(converters))
-        converted: list[JSONValue] = []
-        for value, converter in zip(arguments, converters, strict=False):
-            if converter is not None:
-                value = self._convert(converter, value, len(converted))
-            converted.append(value)
-        return tuple(converted)
-
-    def _convert(self, converter: partial[Any], value: JSONValue, place: int) -> JSONValue:
+            return self.convert(arguments)
+        single_count, sent = self._single_count, arguments
+        more = self._endless and len(arguments) > single_count
+        if more:
+            sent = (*arguments[:single_count], arguments[single_count:])
         try:
-            return converter((value,)).value
+            if self._options:
+                values = astuple(msgspec.convert(sent, self._class, **self._options))
+            else:
+                values = astuple(msgspec.convert(sent, self._class))
         except msgspec.ValidationError as error:
-            if self._auth and value is None:
-                return self._convert(converter, {}, place)
-            said, _, path = str(error).rpartition(" - at `")
-            path = path.rstrip("`").partition("$[0]")[2]
-            raise InvalidArguments(said[:SAID_MAX_CHARACTERS], self._root.format(place) + path) from None
+            if self._auth and arguments == (None,):
+                return self.convert(({},))
+            raise self._fault(len(arguments), str(error)) from None
+        if more:
+            return (*values[:single_count], *values[single_count])
+        return values if len(values) == len(arguments) else values[: len(arguments)]
 
-    def _counts(self) -> str:
-        least, most = self._least_count, self._most_count
-        if most == sys.maxsize:
-            return f"at least {least} arguments"
-        return f"{least} arguments" if least == most else f"{least} to {most} arguments"
+    def _fault(self, count: int, said: str) -> InvalidArguments:
+        least, most = self._least_count, self._single_count
+        if count < least or (count > most and not self._endless):
+            span = (
+                f"at least {least}"
+                if self._endless
+                else str(least)
+                if least == most
+                else f"{least} to {most}"
+            )
+            return InvalidArguments(f"Expected {span} arguments, got {count}", "$")
+        said, _, path = said.rpartition(" - at `")
+        path = path.partition("$")[2].rstrip("`")
+        if self._auth:
+            path = path.removeprefix("[0]")
+        elif self._endless and (found := re.match(rf"\[{most}\]\[(\d+)\]", path)):
+            path = f"[{most + int(found[1])}]{path[found.end() :]}"
+        return InvalidArguments(said[:SAID_MAX_CHARACTERS], f"${path}")
 
 
 def check_of(function: Function, bound_count: int = 0, *, auth: bool = False) -> Check | None:

@@ -383,7 +383,9 @@ class ServerMethods(Declaring, HubMethods, HandlerRegistry):
     ) -> Function:
         def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             check = checks.get(name)
-            told = self._told(namespace, socket, name, arguments if check is None else check(arguments))
+            told = self._told(
+                namespace, socket, name, arguments if check is None else check.convert(arguments)
+            )
             result = _call(name, trigger_event, name, *told)
             return None if result is self.not_handled else result
 
@@ -407,7 +409,7 @@ class ServerMethods(Declaring, HubMethods, HandlerRegistry):
 
         def run_checked(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
             assert check is not None
-            return chosen(socket, name, check(arguments))
+            return chosen(socket, name, check.convert(arguments))
 
         chosen = run_reserved if event in RESERVED else run_any if ANY in (event, place) else run
         check = _check_of(function, event, place)

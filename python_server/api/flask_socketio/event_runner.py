@@ -86,9 +86,8 @@ class EventRunner:
         check = None
         if message != "disconnect":
             check = check_of(function, message == ANY, auth=message == "connect")
-        if check is not None:
-            return Handler(partial(self._run_checked, check, function, waits, message), *turn)
-        return Handler(partial(self._run_any if message == ANY else self.run, function, waits), *turn)
+        run = self._run_any if message == ANY else self.run
+        return Handler(partial(run, function, waits, check), *turn)
 
     def whole(self, instance: Namespace) -> Handler:
         """The hub's handler of a class namespace: its `trigger_event(event, sid, *arguments)`.
@@ -109,24 +108,16 @@ class EventRunner:
 
     # A worker
 
-    def _run_checked(
+    def _run_any(
         self,
-        check: Check,
         function: Function,
         waits: bool,
-        message: str,
+        check: Check | None,
         socket: Socket,
         name: str,
         arguments: tuple[JSONValue, ...],
     ) -> object:
-        if message == ANY:
-            return self.run(function, waits, socket, name, (name, *arguments), ANY, check)
-        return self.run(function, waits, socket, name, arguments, None, check)
-
-    def _run_any(
-        self, function: Function, waits: bool, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
-    ) -> object:
-        return self.run(function, waits, socket, name, (name, *arguments), ANY)
+        return self.run(function, waits, check, socket, name, (name, *arguments), ANY)
 
     def _run_trigger(
         self,
@@ -140,8 +131,7 @@ class EventRunner:
         if name == "connect":
             call = partial(call, self._state_of(socket).environ)
         waits = is_async(getattr(instance, f"on_{name}", None))
-        check = checks.get(name) if checks else None
-        run = partial(self.run, call, waits, socket, name, arguments, None, check)
+        run = partial(self.run, call, waits, checks.get(name), socket, name, arguments)
         result = self._or_error(instance, run)
         if type(result) is not Waiting:
             return result
@@ -164,18 +154,18 @@ class EventRunner:
         self,
         function: Function,
         waits: bool,
+        check: Check | None,
         socket: Socket,
         name: str | None,
         arguments: tuple[JSONValue, ...],
         message: str | None = None,
-        check: Check | None = None,
     ) -> object:
         """One call in one context: its result, or Waiting for it.
 
         Args:
             waits: the function is an `async def`; where nobody said so, its coroutine keeps the thread.
+            check: of what the client has sent, if it is to be checked.
             name: of the event; None for a callback. message: what the function is registered for, if another.
-            check: of what the client has sent.
         """
         state = self._state_of(socket)
         told = arguments
@@ -185,49 +175,38 @@ class EventRunner:
             arguments = told = tuple(REASONS.get(reason, reason) for reason in arguments)
         event: dict[str, object] = {"message": message or name, "args": told}
         entered = state.contexts.enter(state, socket.sid, socket.namespace, event)
-        work = partial(self._work, function, waits, name, arguments, message)
-        if check is not None:
-            work = partial(self._work_checked, check, event, *work.args)
+        work = partial(self._work, function, waits, check, name, arguments, message, event)
         if waits:
             return self._start(entered, state, socket, name, work)
         with entered as context:
             context.request.__dict__[SOCKET_KEY] = socket
             return self._conclude(state, socket, name, work)
 
-    def _work_checked(
-        self,
-        check: Check,
-        event: dict[str, object],
-        function: Function,
-        waits: bool,
-        name: str | None,
-        arguments: tuple[JSONValue, ...],
-        message: str | None,
-    ) -> object:
-        """In the context: `_work`, where `before_event` finds the arguments as they came, and their fault."""
-        if name == "connect":
-            return self._work(function, waits, name, check(arguments), message)
-        before, sent = (arguments[:1], arguments[1:]) if message == ANY else ((), arguments)
-        try:
-            call: Function = partial(function, *before, *check(sent))
-        except InvalidArguments as fault:
-            event["fault"] = fault.answer
-            call = partial(fail, fault)
-        return self._work(lambda *arguments: call(), waits, name, arguments, message)
-
     def _work(
         self,
         function: Function,
         waits: bool,
+        check: Check | None,
         name: str | None,
         arguments: tuple[JSONValue, ...],
         message: str | None,
+        event: dict[str, object],
     ) -> object:
-        """In the context: the function's result, or its coroutine."""
+        """In the context: the function's result, or its coroutine. `before_event` hears what was sent."""
         if self.before_event is not None and name is not None and name not in RESERVED:
-            data = arguments[1:] if message == ANY else arguments
+            data, fault = arguments[1:] if message == ANY else arguments, None
+            if check is not None:
+                try:
+                    arguments = (*arguments[: message == ANY], *check.convert(data))
+                except InvalidArguments as error:
+                    fault, event["fault"] = error, error.answer
+                check = None
             if self.before_event(name, data) is False:
                 return None
+            if fault is not None:
+                raise fault
+        if check is not None:
+            arguments = check.convert(arguments) if message != ANY else (name, *check.convert(arguments[1:]))
         try:
             result = function(*arguments)
         except TypeError:
