@@ -72,7 +72,7 @@ def test_one_of_several_servers(tmp_path: Path) -> None:
 
 
 NO_SERVER = "schema_shop:app has no Socket.IO server of python_server [no-events]"
-NO_EVENTS = "the application has no events: no handlers, and no emits() [no-events]"
+NO_EVENTS = "the application has no events: no handler, and nothing declared by emits() [no-events]"
 SEVERAL = "name one Socket.IO server of schema_shop:app: --path /socket.io/, --path /other/ [no-events]"
 FAILED = "importing 'schema_shop' raised ValueError: broken [application-failed]"
 
