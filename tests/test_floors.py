@@ -62,8 +62,8 @@ HOUSE = """
                client_release client_files pid_file reexec monitor inspection tracing wiring
                cluster_wiring cluster_address machines worker metrics_address serve reloader
 7  api         flask_socketio.context keywords event_checks flask_socketio.test_client emitter options
-               wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
-               server_methods flask_socketio.namespace flask_socketio.event_runner
+               wsgi_server flask_socketio.run handler_registry event_calls static_files thread_words
+               peer_views server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration exceptions wsgi_app python_engineio python_socketio
                flask_socketio.app_run event_schema typescript pytest_plugin backplane_kit
                flask_socketio.server flask_socketio.api flask_socketio.functions

@@ -16,7 +16,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddic
 import msgspec
 from msgspec.structs import astuple
 
-from python_server.api.keywords import Function
+from python_server.api.keywords import Function, Keywords
 from python_server.net.tasks import name_of
 from python_server.observe import log
 from python_server.socketio.client import InvalidArguments
@@ -62,19 +62,22 @@ def positional(function: Function, bound_count: int) -> list[inspect.Parameter]:
     return single[bound_count:] + rest
 
 
-def resolved(function: Function, annotation: Any) -> Any:
-    """The type that an annotation of the function names. Raises whatever it raises."""
+def resolved(function: Function, annotation: object) -> object:
+    """The type that an annotation of the function names, `object` without one. Raises whatever it raises."""
     if annotation is inspect.Parameter.empty:
-        return Any
+        return object
     while isinstance(function := inspect.unwrap(function), partial):
         function = function.func
     if not hasattr(function, "__globals__"):  # an object that can be called
         function = inspect.unwrap(type(function).__call__)
     names = getattr(function, "__globals__", {})
-    return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names, None, True)["it"]
+    kind: object = get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names, None, True)[
+        "it"
+    ]
+    return kind
 
 
-def switches_on(kind: Any) -> bool:
+def switches_on(kind: object) -> bool:
     """Is it a Struct, a dataclass or a TypedDict, has it one within, or a `Meta` of msgspec?"""
     plain = get_origin(kind) or kind
     if isinstance(kind, msgspec.Meta):
@@ -87,7 +90,7 @@ def switches_on(kind: Any) -> bool:
     return any(map(switches_on, (*get_args(kind), *filter(None, inner))))
 
 
-def refusal_of(kind: Any) -> str | None:
+def refusal_of(kind: object) -> str | None:
     """Why msgspec makes no JSON of a type; None: it does. Raises NameError: a name within is not there."""
     try:
         msgspec.json.schema(kind)
@@ -119,22 +122,22 @@ class Check:
         self._endless = bool(self._parameters) and self._parameters[-1].kind is VAR_POSITIONAL
         self._single_count = len(self._parameters) - self._endless
         self._least_count = sum(each.default is each.empty for each in self._parameters) - self._endless
-        self._options: dict[str, Any] = {}
+        self._options: Keywords = {}
         # It has a field for each parameter; msgspec looks through a class once, not with each event.
-        self._class: Any = None
+        self._class: type[msgspec.Struct] | None = None
         self._pending = True
         self._resolve(at_last=False)
         self.needed: bool = self._pending or self._class is not None
 
     def _resolve(self, *, at_last: bool) -> None:
         """Any thread; two that come at once do the same."""
-        kinds: list[Any] = []
+        kinds: list[object] = []
         unknown = []
         for parameter in self._parameters:
             try:
                 kinds.append(resolved(self._function, parameter.annotation))
             except Exception:
-                kinds.append(Any)
+                kinds.append(object)
                 unknown.append(f"{parameter.name}: {parameter.annotation}")
         if unknown and not at_last:
             return
@@ -149,14 +152,14 @@ class Check:
             log.warn(UNRESOLVED % (name_of(self._function), ", ".join(unknown)))
         self._pending = False
 
-    def _checked(self, kind: Any) -> Any:
+    def _checked(self, kind: object) -> object:
         reason = None if kind is object else refusal_of(kind)
         if reason is not None and switches_on(kind):
             what = f"the arguments of {name_of(self._function)} cannot be checked"
             raise TypeError(f"{what}: {kind!r}: {reason} [no-schema]")
         return Any if reason is not None or kind is object else kind
 
-    def _class_of(self, kinds: list[Any]) -> type[msgspec.Struct]:
+    def _class_of(self, kinds: list[object]) -> type[msgspec.Struct]:
         if UNUSUAL.search(repr(msgspec.inspect.multi_type_info(kinds))):
             # The keys of JSON are text; and bytes come as they are, never as text in base64.
             self._options = {"str_keys": True, "builtin_types": (bytes, bytearray, memoryview)}

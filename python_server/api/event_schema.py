@@ -16,9 +16,10 @@ import msgspec
 from python_server.api.event_checks import check_of, positional, resolved
 from python_server.api.keywords import Function
 from python_server.socketio.handlers import ANY, RESERVED, Handlers
+from python_server.socketio.values import JSONValue
 
 SCHEMAS: Final = "#/components/schemas/"
-Schema = dict[str, Any]
+Schema = dict[str, JSONValue]
 
 
 class EventFault(msgspec.Struct):
@@ -42,7 +43,7 @@ class Values:
     """
 
     names: Sequence[str]
-    types: Sequence[Any]
+    types: Sequence[object]
     least_count: int
     endless: bool = False
     schemas: list[Schema] = field(default_factory=list)
@@ -123,25 +124,25 @@ def _received(namespace: str, name: str, function: Function, bound_count: int) -
     return Event(namespace, name, False, arguments, answers, about)
 
 
-def _answers(said: Any) -> list[Values]:
+def _answers(said: object) -> list[Values]:
     """Nothing said, or None: nobody waits for an acknowledgement. A tuple is several values."""
-    if said is Any or said is None or said is type(None):
+    if said in (Any, object, None, type(None)):
         return []
     several = get_origin(said) is tuple and Ellipsis not in get_args(said)
     return [_values(get_args(said) if several else [said], "answer")]
 
 
-def _values(types: Iterable[Any], word: str) -> Values:
-    types = _plain(types)
-    names = [word] if len(types) == 1 else [f"{word}{place}" for place in range(1, len(types) + 1)]
-    return Values(names, types, len(types))
+def _values(types: Iterable[object], word: str) -> Values:
+    kinds = _plain(types)
+    names = [word] if len(kinds) == 1 else [f"{word}{place}" for place in range(1, len(kinds) + 1)]
+    return Values(names, kinds, len(kinds))
 
 
-def _plain(types: Iterable[Any]) -> list[Any]:
+def _plain(types: Iterable[object]) -> list[object]:
     return [Any if kind is object else kind for kind in types]
 
 
-def _check(event: Event, types: Iterable[Any]) -> None:
+def _check(event: Event, types: Iterable[object]) -> None:
     for kind in types:
         try:
             msgspec.json.schema(kind)
@@ -150,7 +151,7 @@ def _check(event: Event, types: Iterable[Any]) -> None:
             raise SchemaError(f"event {event.name!r} of {event.namespace!r}: {said} [no-schema]") from None
 
 
-def _draft7(schema: Any) -> Any:
+def _draft7(schema: JSONValue) -> JSONValue:
     """A schema of msgspec's as JSON Schema draft 7 has it, which AsyncAPI builds upon."""
     if isinstance(schema, list):
         return [_draft7(item) for item in schema]

@@ -5,23 +5,21 @@ Must not know: Flask, WSGI, options; the handshake's environ comes from the func
 
 from __future__ import annotations
 
-import builtins
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, Unpack
 
-from python_server.api.event_checks import Check, check_of
-from python_server.api.handler_registry import REASONS, Declaring, HandlerRegistry, Turn
+from python_server.api.event_calls import EventCalls
+from python_server.api.handler_registry import Declaring, HandlerRegistry, Turn
 from python_server.api.keywords import Function, SendKeywords, SessionData
 from python_server.api.options import takes
 from python_server.api.peer_views import Environs, Manager
 from python_server.monitoring.admin import Admin
-from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
-from python_server.socketio.client import ConnectionRefused, Handler, Socket
-from python_server.socketio.handlers import ANY, RESERVED
+from python_server.socketio.client import ConnectionRefused, Socket
+from python_server.socketio.handlers import RESERVED
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Environ
@@ -341,6 +339,7 @@ class ServerMethods(Declaring, HubMethods, HandlerRegistry):
     def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
         self._hub = hub
         self._environ_of = environ_of
+        self._calls = EventCalls(environ_of, self.not_handled)
         self.manager: Manager = Manager(hub)
         self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
 
@@ -369,63 +368,17 @@ class ServerMethods(Declaring, HubMethods, HandlerRegistry):
         }
         routes = getattr(namespace_handler, "trigger_event", None)
         if routes is not None and getattr(routes, "__func__", None) is not Namespace.trigger_event:
-            _refuse_async(routes)
-            checks = {name: _check_of(method, name, namespace) for name, method in methods.items()}
-            for name, method in methods.items():
-                self._hub.handlers.functions[namespace, name] = method, 1
-            self._hub.handlers.on_namespace(namespace, Handler(self._router(namespace, routes, checks)))
+            self._hub.handlers.on_namespace(namespace, self._calls.router(namespace, routes, methods))
+            told = {(namespace, name): (method, 1) for name, method in methods.items()}
+            self._hub.handlers.functions |= told
             return
         for name, method in methods.items():
             self.on(name, method, namespace)
 
-    def _router(
-        self, namespace: str, trigger_event: Function, checks: Mapping[str, Check | None]
-    ) -> Function:
-        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            check = checks.get(name)
-            told = self._told(
-                namespace, socket, name, arguments if check is None else check.convert(arguments)
-            )
-            result = _call(name, trigger_event, name, *told)
-            return None if result is self.not_handled else result
-
-        return run
-
     def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
-        _refuse_async(function)
         place = namespace or DEFAULT_NAMESPACE
-        count = (3 if event == "connect" else 2) + (place == ANY)
-        count -= not takes(function, count)
-
-        def run_reserved(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return _call(name, function, *self._told(place, socket, name, arguments)[:count])
-
-        def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            told = self._told(place, socket, name, arguments)
-            return function(name, *told) if event == ANY else function(*told)
-
-        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(socket.sid, *arguments)
-
-        def run_checked(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            assert check is not None
-            return chosen(socket, name, check.convert(arguments))
-
-        chosen = run_reserved if event in RESERVED else run_any if ANY in (event, place) else run
-        check = _check_of(function, event, place)
+        self._hub.handlers.on(place, event, self._calls.handler(event, function, place, turn))
         self._hub.handlers.functions[place, event] = function, 1
-        self._hub.handlers.on(place, event, Handler(chosen if check is None else run_checked, *turn))
-
-    def _told(
-        self, place: str, socket: Socket, event: str, arguments: tuple[JSONValue, ...]
-    ) -> tuple[Any, ...]:
-        """What a handler that was registered for the namespace `place` gets."""
-        who = (socket.namespace, socket.sid) if place == ANY else (socket.sid,)
-        if event == "connect":
-            return *who, self._environ_of(socket), arguments[0] or None  # {}: theirs is told of none
-        if event == "disconnect":
-            return *who, REASONS.get(arguments[0], arguments[0])
-        return *who, *arguments
 
     def instrument(
         self,
@@ -444,34 +397,3 @@ class ServerMethods(Declaring, HubMethods, HandlerRegistry):
         Raises ValueError, TypeError: an argument is invalid. RuntimeError: the server serves already.
         """
         Admin(self._hub, auth, mode, read_only, server_id, namespace, server_stats_interval)
-
-
-def _check_of(function: Function, event: str, place: str) -> Check | None:
-    """Behind the client's name stand what `_told` puts there, and a catch-all's event."""
-    if event == "disconnect":
-        return None
-    bound_count = 1 + (place == ANY) + (event in ("connect", ANY))
-    return check_of(function, bound_count, auth=event == "connect")
-
-
-def _refuse_async(function: Function) -> None:
-    if is_async(function):
-        raise TypeError(
-            f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
-            "SocketIO runs both [async-handler]"
-        )
-
-
-def _call(event: str, function: Function, *args: object) -> object:
-    """Call a handler; what python-socketio's own exceptions and Python's say of a client is a refusal too."""
-    try:
-        return function(*args)
-    except ConnectionRefused:
-        raise
-    except Exception as error:
-        if event == "connect" and isinstance(error, builtins.ConnectionRefusedError):
-            raise ConnectionRefused("Connection refused by server") from error
-        said = getattr(error, "error_args", None)
-        if event == "connect" and isinstance(said, Mapping):
-            raise ConnectionRefused(str(said.get("message")), said.get("data")) from error
-        raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from python_server.api.event_schema import SCHEMAS, Event, Schema, Values
 
@@ -108,7 +108,7 @@ def _array(schema: Schema) -> str:
 
 def _object(schema: Schema) -> str:
     if "properties" not in schema:
-        further: Any = schema.get("additionalProperties", True)
+        further = schema.get("additionalProperties", True)
         return f"{{ [key: string]: {_type(further) if isinstance(further, dict) else 'any'} }}"
     required = schema.get("required", ())
     fields = (

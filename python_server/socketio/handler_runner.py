@@ -77,8 +77,7 @@ class HandlerRunner:
     ) -> None:
         """Worker (or loop, for an inline handler): one event, one fault logged once, one ack.
 
-        Args:
-            began, span: of a handler that has been put off: when it began, and its span.
+        `began`, `span`: of a handler that has been put off: when it began, and its span.
         """
         observer, traffic, fault = self._observer, socket.traffic, None
         if began is None:
@@ -95,8 +94,7 @@ class HandlerRunner:
                     span = span or self._tracer.handling(socket, name)
                     result = span.call(handler.function, socket, name, arguments)
             except InvalidArguments as error:
-                result = error.answer
-                self.refused(socket, name, error)
+                result = self.refused(socket, name, error)
             if type(result) is Waiting:
                 again = partial(self.run, socket, name, arguments, ack_id, began=began, span=span)
                 self.put_off(socket, handler, result, again)
@@ -128,8 +126,8 @@ class HandlerRunner:
         if span is not None:
             span.end(fault)
 
-    def refused(self, socket: Socket, name: str, error: InvalidArguments) -> None:
-        """Any thread: count and log arguments that a check has refused, without what they were."""
+    def refused(self, socket: Socket, name: str, error: InvalidArguments) -> object:
+        """Any thread: count and log arguments that a check has refused, without what they were; the ack."""
         if socket.traffic is not None:
             socket.traffic.invalid.append(name)
         self._services.post_quietly(
@@ -138,6 +136,7 @@ class HandlerRunner:
             f"event {name[:NAME_MAX_CHARACTERS]!r} of {short(socket.sid)} in {socket.namespace!r} was "
             f"refused: at {error.path} it is not what its handler is annotated with",
         )
+        return error.answer
 
     def put_off(
         self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]
