@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import partial
 from types import GenericAlias, SimpleNamespace
@@ -29,6 +30,7 @@ VAR_POSITIONAL: Final = inspect.Parameter.VAR_POSITIONAL
 UNUSUAL: Final = re.compile(r"key_type=(?!StrType|AnyType)|BytesType|ByteArrayType|MemoryViewType")
 # Where a program or an alias of a type has another one within.
 INNER: Final = ("__supertype__", "__value__")
+CIRCLE: Final = object()
 UNRESOLVED: Final = (
     "the arguments of %s are not checked: %s cannot be resolved; import what is annotated at run time, and "
     "define it in the module, not in a function"
@@ -71,27 +73,37 @@ def resolved(function: Function, annotation: object) -> object:
     if not hasattr(function, "__globals__"):  # an object that can be called
         function = inspect.unwrap(type(function).__call__)
     names = getattr(function, "__globals__", {})
-    kind: object = get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names, None, True)[
-        "it"
-    ]
+    named = SimpleNamespace(__annotations__={"it": annotation})
+    kind: object = get_type_hints(named, names, include_extras=True)["it"]
     return kind
+
+
+def parts(kind: object, above: tuple[object, ...] = ()) -> Iterator[object]:
+    """A type and what it is made of; CIRCLE where an alias is part of itself."""
+    if any(kind is each for each in above):
+        yield CIRCLE
+        return
+    yield kind
+    inner = (getattr(kind, name, None) for name in INNER)
+    for each in (*get_args(kind), *filter(None, inner)):
+        yield from parts(each, (*above, kind))
 
 
 def switches_on(kind: object) -> bool:
     """Is it a Struct, a dataclass or a TypedDict, has it one within, or a `Meta` of msgspec?"""
-    plain = get_origin(kind) or kind
-    if isinstance(kind, msgspec.Meta):
-        return True
-    if isinstance(plain, type) and (
-        issubclass(plain, msgspec.Struct) or is_dataclass(plain) or is_typeddict(plain)
-    ):
-        return True
-    inner = (getattr(kind, name, None) for name in INNER)
-    return any(map(switches_on, (*get_args(kind), *filter(None, inner))))
+    for part in parts(kind):
+        plain = get_origin(part) or part
+        if isinstance(part, msgspec.Meta) or is_typeddict(plain):
+            return True
+        if isinstance(plain, type) and (issubclass(plain, msgspec.Struct) or is_dataclass(plain)):
+            return True
+    return False
 
 
 def refusal_of(kind: object) -> str | None:
     """Why msgspec makes no JSON of a type; None: it does. Raises NameError: a name within is not there."""
+    if any(part is CIRCLE for part in parts(kind)):  # it would never come to an end
+        return f"{kind!r} is part of itself: name it as a Struct"
     try:
         msgspec.json.schema(kind)
     except NameError:
@@ -196,13 +208,8 @@ class Check:
     def _fault(self, count: int, said: str) -> InvalidArguments:
         least, most = self._least_count, self._single_count
         if count < least or (count > most and not self._endless):
-            span = (
-                f"at least {least}"
-                if self._endless
-                else str(least)
-                if least == most
-                else f"{least} to {most}"
-            )
+            span = f"at least {least}" if self._endless else f"{least} to {most}"
+            span = str(least) if least == most and not self._endless else span
             return InvalidArguments(f"Expected {span} arguments, got {count}", "$")
         said, _, path = said.rpartition(" - at `")
         path = path.partition("$")[2].rstrip("`")

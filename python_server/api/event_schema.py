@@ -13,7 +13,7 @@ from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from python_server.api.event_checks import check_of, positional, resolved
+from python_server.api.event_checks import check_of, positional, refusal_of, resolved
 from python_server.api.keywords import Function
 from python_server.socketio.handlers import ANY, RESERVED, Handlers
 from python_server.socketio.values import JSONValue
@@ -144,11 +144,8 @@ def _plain(types: Iterable[object]) -> list[object]:
 
 def _check(event: Event, types: Iterable[object]) -> None:
     for kind in types:
-        try:
-            msgspec.json.schema(kind)
-        except Exception as error:
-            said = " ".join(str(error).split())
-            raise SchemaError(f"event {event.name!r} of {event.namespace!r}: {said} [no-schema]") from None
+        if (reason := refusal_of(kind)) is not None:
+            raise SchemaError(f"event {event.name!r} of {event.namespace!r}: {reason} [no-schema]")
 
 
 def _draft7(schema: JSONValue) -> JSONValue:

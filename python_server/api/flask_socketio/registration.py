@@ -145,7 +145,8 @@ class Registration(Declaring, Face):
             names = [name.removeprefix("on_") for name in methods]
         namespace = namespace_handler.namespace
         for name in handler.names:
-            self._hub.handlers.functions[namespace, name] = getattr(namespace_handler, f"on_{name}"), 0
+            if callable(method := getattr(namespace_handler, f"on_{name}")):
+                self._hub.handlers.functions[namespace, name] = method, 0
         self._hub.handlers.on_namespace(namespace, handler, names)
 
     def before_event(self, function: Decorated) -> Decorated:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import FunctionType, ModuleType
-from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, TypedDict, TypeVar, Union
 
 import msgspec
 import pytest
@@ -227,6 +227,24 @@ def test_a_checked_handlers_other_arguments_are_checked_where_json_has_a_word_fo
 def test_what_can_never_be_converted_is_refused_at_registration(kind: Any) -> None:
     with pytest.raises(TypeError, match=r"the arguments of handler cannot be checked: .* \[no-schema\]$"):
         check_of(annotated(kind))
+
+
+class Alias:
+    """As `type Alias = list[Alias | Said]` of Python 3.12 is one."""
+
+    __value__: Any
+
+    def __call__(self) -> None:
+        """Without it `Union` takes it for no type."""
+
+
+def test_an_alias_that_is_part_of_itself() -> None:
+    plain, of_records = Alias(), Alias()
+    plain.__value__ = list[plain]  # type: ignore[valid-type]
+    of_records.__value__ = dict[str, Union[of_records, Said]]  # type: ignore[valid-type]  # noqa: UP007
+    assert check_of(annotated(plain)) is None
+    with pytest.raises(TypeError, match=r"it is part of itself: name it as a Struct \[no-schema\]"):
+        check_of(annotated(of_records))
 
 
 def test_how_many_arguments_there_may_be() -> None:
