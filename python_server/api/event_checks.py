@@ -103,7 +103,7 @@ def switches_on(kind: object) -> bool:
 def refusal_of(kind: object) -> str | None:
     """Why msgspec makes no JSON of a type; None: it does. Raises NameError: a name within is not there."""
     if any(part is CIRCLE for part in parts(kind)):  # it would never come to an end
-        return f"{kind!r} is part of itself: name it as a Struct"
+        return "it is part of itself: name it as a Struct"
     try:
         msgspec.json.schema(kind)
     except NameError:

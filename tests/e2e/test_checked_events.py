@@ -19,6 +19,7 @@ from ordered_clients import PatientClient, SimpleClient
 from page_blocks import blocks_of
 
 HERE = Path(__file__).resolve().parent
+EXAMPLE = HERE.parents[1] / "examples" / "team_chat"
 PAGE = "docs/how-to/checked-events.md"
 WAIT_SECONDS = 60
 # Each kind of type and of argument that the files may have.
@@ -87,6 +88,21 @@ socketio.emits("everything", Everything, str)
 socketio.emits("sure?", answer=Everything)
 socketio.emits("asked", str, answer=bool, namespace="/shop")
 socketio.emits("nothing", namespace="/shop")
+"""
+THEIRS = """
+from typing import TypedDict
+from flask import Flask
+from flask_socketio import SocketIO
+
+app = Flask(__name__)
+socketio = SocketIO(app)
+
+class Words(TypedDict):
+    text: str
+
+@socketio.on("say")
+def say(words: Words):
+    return words
 """
 USER = """
 import { io, type Socket } from "socket.io-client";
@@ -201,6 +217,24 @@ def test_own_words(serve: Any, tmp_path: Path) -> None:
     client.connect(server.url, auth={"name": "Ada"}, transports=["websocket"])
     assert client.call("say", {"text": 5}) == {"status": 400, "reason": "$[0].text"}
     assert client.call("say", {"text": "a"}) == {"number": 1}
+    client.disconnect()
+
+
+def test_the_example(tmp_path: Path, tsc: Callable[..., Any], drive: Callable[..., None]) -> None:
+    schema(EXAMPLE, "app:app", "-o", str(tmp_path / "events.json"))
+    drive("asyncapi.mjs", str(tmp_path / "events.json"))
+    schema(EXAMPLE, "app:app", "--typescript", "-o", str(tmp_path / "events.ts"))
+    assert 'room: "Garden" | "Kitchen"' in (tmp_path / "events.ts").read_text()
+    done = tsc("events.ts")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (EXAMPLE / "app.py").read_text().count("\n") < 150
+
+
+def test_with_drop_in_nothing_is_checked(serve: Any, tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    client = SimpleClient()
+    client.connect(serve(tmp_path, "theirs:app", "--drop-in").url, transports=["websocket"])
+    assert client.call("say", {"text": 5, "more": 6}) == {"text": 5, "more": 6}
     client.disconnect()
 
 
