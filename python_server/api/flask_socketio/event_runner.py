@@ -175,38 +175,53 @@ class EventRunner:
             arguments = told = tuple(REASONS.get(reason, reason) for reason in arguments)
         event: dict[str, object] = {"message": message or name, "args": told}
         entered = state.contexts.enter(state, socket.sid, socket.namespace, event)
-        work = partial(self._work, function, waits, check, name, arguments, message, event)
+        work = partial(self._work, function, waits, name, arguments, message)
+        if check is not None:
+            work = partial(self._work_checked, check, event, *work.args)
         if waits:
             return self._start(entered, state, socket, name, work)
         with entered as context:
             context.request.__dict__[SOCKET_KEY] = socket
             return self._conclude(state, socket, name, work)
 
+    def _work_checked(
+        self,
+        check: Check,
+        event: dict[str, object],
+        function: Function,
+        waits: bool,
+        name: str,
+        arguments: tuple[JSONValue, ...],
+        message: str | None,
+    ) -> object:
+        """As `_work`. `before_event` hears what was sent, and finds the fault with the event."""
+        sent = arguments[1:] if message == ANY else arguments
+        before = None if name in RESERVED else self.before_event
+        try:
+            arguments = check.convert(sent)
+        except InvalidArguments as fault:
+            event["fault"] = fault.answer
+            if before is not None and before(name, sent) is False:
+                return None
+            raise
+        if before is not None and before(name, sent) is False:
+            return None
+        result = function(name, *arguments) if message == ANY else function(*arguments)
+        return self._coroutines.run(result) if type(result) is CoroutineType and not waits else result
+
     def _work(
         self,
         function: Function,
         waits: bool,
-        check: Check | None,
         name: str | None,
         arguments: tuple[JSONValue, ...],
         message: str | None,
-        event: dict[str, object],
     ) -> object:
-        """In the context: the function's result, or its coroutine. `before_event` hears what was sent."""
+        """In the context: the function's result, or its coroutine."""
         if self.before_event is not None and name is not None and name not in RESERVED:
-            data, fault = arguments[1:] if message == ANY else arguments, None
-            if check is not None:
-                try:
-                    arguments = (*arguments[: message == ANY], *check.convert(data))
-                except InvalidArguments as error:
-                    fault, event["fault"] = error, error.answer
-                check = None
+            data = arguments[1:] if message == ANY else arguments
             if self.before_event(name, data) is False:
                 return None
-            if fault is not None:
-                raise fault
-        if check is not None:
-            arguments = check.convert(arguments) if message != ANY else (name, *check.convert(arguments[1:]))
         try:
             result = function(*arguments)
         except TypeError:
