@@ -31,6 +31,7 @@ UNUSUAL: Final = re.compile(r"key_type=(?!StrType|AnyType)|BytesType|ByteArrayTy
 # Where a program or an alias of a type has another one within.
 INNER: Final = ("__supertype__", "__value__")
 CIRCLE: Final = object()
+ANYTHING: Final[object] = Any
 UNRESOLVED: Final = (
     "the arguments of %s are not checked: %s cannot be resolved; import what is annotated at run time, and "
     "define it in the module, not in a function"
@@ -65,9 +66,9 @@ def positional(function: Function, bound_count: int) -> list[inspect.Parameter]:
 
 
 def resolved(function: Function, annotation: object) -> object:
-    """The type that an annotation of the function names, `object` without one. Raises whatever it raises."""
-    if annotation is inspect.Parameter.empty:
-        return object
+    """The type that an annotation of the function names. Raises whatever it raises."""
+    if annotation is inspect.Parameter.empty or annotation is object:
+        return ANYTHING
     while isinstance(function := inspect.unwrap(function), partial):
         function = function.func
     if not hasattr(function, "__globals__"):  # an object that can be called
@@ -149,7 +150,7 @@ class Check:
             try:
                 kinds.append(resolved(self._function, parameter.annotation))
             except Exception:
-                kinds.append(object)
+                kinds.append(ANYTHING)
                 unknown.append(f"{parameter.name}: {parameter.annotation}")
         if unknown and not at_last:
             return
@@ -165,11 +166,11 @@ class Check:
         self._pending = False
 
     def _checked(self, kind: object) -> object:
-        reason = None if kind is object else refusal_of(kind)
+        reason = refusal_of(kind)
         if reason is not None and switches_on(kind):
             what = f"the arguments of {name_of(self._function)} cannot be checked"
             raise TypeError(f"{what}: {kind!r}: {reason} [no-schema]")
-        return Any if reason is not None or kind is object else kind
+        return kind if reason is None else ANYTHING
 
     def _class_of(self, kinds: list[object]) -> type[msgspec.Struct]:
         if UNUSUAL.search(repr(msgspec.inspect.multi_type_info(kinds))):

@@ -9,11 +9,11 @@ import inspect
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, get_args, get_origin
+from typing import Final, get_args, get_origin
 
 import msgspec
 
-from python_server.api.event_checks import check_of, positional, refusal_of, resolved
+from python_server.api.event_checks import ANYTHING, check_of, positional, refusal_of, resolved
 from python_server.api.keywords import Function
 from python_server.socketio.handlers import ANY, RESERVED, Handlers
 from python_server.socketio.values import JSONValue
@@ -88,20 +88,20 @@ def read_events(handlers: Handlers) -> tuple[list[Event], dict[str, Schema]]:
         if ANY not in (namespace, name) and name not in RESERVED
     ]
     for (namespace, name), (types, answer) in handlers.sent.items():
-        arguments = _values(types, "value")
-        events.append(Event(namespace, name, True, arguments, _answers(answer)))
+        events.append(Event(namespace, name, True, _values(types, "value"), _answers(answer)))
     if not events:
         raise SchemaError(
             "the application has no events: no handler, and nothing declared by emits() [no-events]"
         )
-    for event in events:
-        for values in (event.arguments, *event.answers):
-            _check(event, values.types)
-    every = [values for event in events for values in (event.arguments, *event.answers)]
-    kinds = [kind for values in every for kind in values.types]
-    schemas, components = msgspec.json.schema_components(kinds, ref_template=SCHEMAS + "{name}")
+    every = [(event, values) for event in events for values in (event.arguments, *event.answers)]
+    kinds = [(event, kind) for event, values in every for kind in values.types]
+    for event, kind in kinds:
+        if (reason := refusal_of(kind)) is not None:
+            raise SchemaError(f"event {event.name!r} of {event.namespace!r}: {reason} [no-schema]")
+    plain = [kind for _, kind in kinds]
+    schemas, components = msgspec.json.schema_components(plain, ref_template=SCHEMAS + "{name}")
     told = iter(schemas)
-    for values in every:
+    for _, values in every:
         values.schemas = [_draft7(next(told)) for _ in values.types]
     return events, {name: _draft7(schema) for name, schema in components.items()}
 
@@ -114,38 +114,28 @@ def _received(namespace: str, name: str, function: Function, bound_count: int) -
         checked = check_of(function, bound_count) is not None
     except Exception as error:
         raise SchemaError(f"event {name!r} of {namespace!r}: {error} [no-schema]") from None
-    rest = [each for each in parameters if each.kind is each.VAR_POSITIONAL]
-    least_count = sum(each.default is each.empty for each in parameters) - len(rest)
-    arguments = Values([each.name for each in parameters], _plain(types), least_count, bool(rest))
+    rest_count = sum(each.kind is each.VAR_POSITIONAL for each in parameters)
+    least_count = sum(each.default is each.empty for each in parameters) - rest_count
+    arguments = Values([each.name for each in parameters], types, least_count, bool(rest_count))
     answers = _answers(said)
     if checked and answers:
-        answers.append(Values(["fault"], [EventFault], 1))
+        answers.append(_values([EventFault], "fault"))
     about = (inspect.getdoc(function) or "").partition("\n")[0]
     return Event(namespace, name, False, arguments, answers, about)
 
 
 def _answers(said: object) -> list[Values]:
     """Nothing said, or None: nobody waits for an acknowledgement. A tuple is several values."""
-    if said in (Any, object, None, type(None)):
+    if said in (ANYTHING, None, type(None)):
         return []
     several = get_origin(said) is tuple and Ellipsis not in get_args(said)
     return [_values(get_args(said) if several else [said], "answer")]
 
 
 def _values(types: Iterable[object], word: str) -> Values:
-    kinds = _plain(types)
+    kinds = [ANYTHING if kind is object else kind for kind in types]
     names = [word] if len(kinds) == 1 else [f"{word}{place}" for place in range(1, len(kinds) + 1)]
     return Values(names, kinds, len(kinds))
-
-
-def _plain(types: Iterable[object]) -> list[object]:
-    return [Any if kind is object else kind for kind in types]
-
-
-def _check(event: Event, types: Iterable[object]) -> None:
-    for kind in types:
-        if (reason := refusal_of(kind)) is not None:
-            raise SchemaError(f"event {event.name!r} of {event.namespace!r}: {reason} [no-schema]")
 
 
 def _draft7(schema: JSONValue) -> JSONValue:
@@ -169,31 +159,32 @@ def asyncapi(events: Iterable[Event], schemas: dict[str, Schema], title: str, ve
     """The document, as the application sees it. A payload is the list of an event's arguments."""
     channels: dict[str, Schema] = {}
     operations: dict[str, Schema] = {}
-    places: dict[str, str] = {}
+    keys: dict[str, str] = {}
     for event in events:
-        if event.namespace not in places:
-            places[event.namespace] = _unused(event.namespace.strip("/") or "root", channels)
-            channels[places[event.namespace]] = {"address": event.namespace, "messages": {}}
-        place = {"$ref": f"#/channels/{places[event.namespace]}"}
-        messages = channels[places[event.namespace]]["messages"]
-
-        def add(name: str, values: list[Values], **more: object) -> Schema:
-            key = _unused(name, messages)  # noqa: B023 - called in this turn
-            payloads = [each.schema() for each in values]
-            payload = payloads[0] if len(payloads) == 1 else {"anyOf": payloads}
-            messages[key] = {"name": event.name, **more, "payload": payload}  # noqa: B023
-            return {"$ref": f"{place['$ref']}/messages/{key}"}  # noqa: B023
-
+        key = keys.setdefault(event.namespace, _unused(event.namespace.strip("/") or "root", channels))
+        channel = channels.setdefault(key, {"address": event.namespace, "messages": {}})
+        place = {"$ref": f"#/channels/{key}"}
         about = {"summary": event.description} if event.description else {}
-        operation: Schema = {"action": "send" if event.sent else "receive", "channel": place}
-        operation["messages"] = [add(event.name, [event.arguments], **about)]
+        message = _add(channel, place, event.name, {"name": event.name, **about}, [event.arguments])
+        action = "send" if event.sent else "receive"
+        operation: Schema = {"action": action, "channel": place, "messages": [message]}
         if event.answers:
-            answer = add(f"{event.name}.answer", event.answers, title=f"acknowledgement of {event.name}")
-            operation["reply"] = {"channel": place, "messages": [answer]}
-        operations[_unused(f"{operation['action']}.{event.name}", operations)] = operation
+            about = {"name": event.name, "title": f"acknowledgement of {event.name}"}
+            message = _add(channel, place, f"{event.name}.answer", about, event.answers)
+            operation["reply"] = {"channel": place, "messages": [message]}
+        operations[_unused(f"{action}.{event.name}", operations)] = operation
     info = {"title": title, "version": version}
     document = {"asyncapi": "3.0.0", "info": info, "channels": channels, "operations": operations}
     return document | {"components": {"schemas": schemas}}
+
+
+def _add(channel: Schema, place: Schema, name: str, message: Schema, values: list[Values]) -> Schema:
+    """A message of a channel, and the reference to it."""
+    key = _unused(name, channel["messages"])
+    payloads = [each.schema() for each in values]
+    payload = payloads[0] if len(payloads) == 1 else {"anyOf": payloads}
+    channel["messages"][key] = {**message, "payload": payload}
+    return {"$ref": f"{place['$ref']}/messages/{key}"}
 
 
 def _unused(name: str, taken: dict[str, Schema]) -> str:
