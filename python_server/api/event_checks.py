@@ -25,6 +25,8 @@ from python_server.socketio.values import JSONValue
 
 # Of msgspec's sentence, which repeats a value where only some are allowed.
 SAID_MAX_CHARACTERS: Final = 200
+# What values may make `convert` raise; older releases say some of it in Python's own words, without a place.
+REFUSALS: Final = (msgspec.ValidationError, TypeError, OverflowError, RecursionError)
 VAR_POSITIONAL: Final = inspect.Parameter.VAR_POSITIONAL
 # Of what msgspec's description of a type says: keys of a dict that are no text, and bytes.
 UNUSUAL: Final = re.compile(r"key_type=(?!StrType|AnyType)|BytesType|ByteArrayType|MemoryViewType")
@@ -198,7 +200,7 @@ class Check:
                 values = astuple(msgspec.convert(sent, self._class, **self._options))
             else:
                 values = astuple(msgspec.convert(sent, self._class))
-        except msgspec.ValidationError as error:
+        except REFUSALS as error:
             if self._auth and arguments == (None,):
                 return self.convert(({},))
             raise self._fault(len(arguments), str(error)) from None
@@ -212,13 +214,13 @@ class Check:
             span = f"at least {least}" if self._endless else f"{least} to {most}"
             span = str(least) if least == most and not self._endless else span
             return InvalidArguments(f"Expected {span} arguments, got {count}", "$")
-        said, _, path = said.rpartition(" - at `")
-        path = path.partition("$")[2].rstrip("`")
+        told, _, path = said.rpartition(" - at `")
+        path = path.partition("$")[2].rstrip("`") if told else ""
         if self._auth:
             path = path.removeprefix("[0]")
         elif self._endless and (found := re.match(rf"\[{most}\]\[(\d+)\]", path)):
             path = f"[{most + int(found[1])}]{path[found.end() :]}"
-        return InvalidArguments(said[:SAID_MAX_CHARACTERS], f"${path}")
+        return InvalidArguments((told or said)[:SAID_MAX_CHARACTERS], f"${path}")
 
 
 def check_of(function: Function, bound_count: int = 0, *, auth: bool = False) -> Check | None:

@@ -71,6 +71,13 @@ class Positive:
             raise ValueError("must be above 0")
 
 
+class Unhashable(msgspec.Struct, frozen=True):
+    number: int
+
+    def __hash__(self) -> int:
+        raise OverflowError("too large to be hashed")
+
+
 class Pair(NamedTuple):
     first: int
 
@@ -170,6 +177,7 @@ def test_as_many_levels_as_a_packet_may_have() -> None:
         (Positive, {"number": -1}, "must be above 0", "$[0]"),
         (Bytes, {"data": "AAAA"}, "Expected `bytes`, got `str`", "$[0].data"),
         (Box[set[Any]], {"inside": [[]]}, "Expected a hashable value, got `list`", "$[0].inside[0]"),
+        (Box[set[Unhashable]], {"inside": [{"number": 1}]}, "too large to be hashed", "$"),
         (Box[float], {"inside": 10**400}, "Number out of range", "$[0].inside"),
         (Box[Colour], {"inside": "x" * 999}, f"Invalid enum value '{'x' * 180}", "$[0].inside"),
         (Box[Literal["a"]], {"inside": "b"}, "Invalid enum value 'b'", "$[0].inside"),
