@@ -25,8 +25,8 @@ from python_server.socketio.values import JSONValue
 
 # Of msgspec's sentence, which repeats a value where only some are allowed.
 SAID_MAX_CHARACTERS: Final = 200
-# What values may make `convert` raise; older releases say some of it in Python's own words, without a place.
-REFUSALS: Final = (msgspec.ValidationError, TypeError, OverflowError, RecursionError)
+# What values make `convert` raise: half a surrogate, and in older releases others, in Python's own words.
+REFUSALS: Final = (msgspec.ValidationError, ValueError, TypeError, OverflowError, RecursionError)
 VAR_POSITIONAL: Final = inspect.Parameter.VAR_POSITIONAL
 # Of what msgspec's description of a type says: keys of a dict that are no text, and bytes.
 UNUSUAL: Final = re.compile(r"key_type=(?!StrType|AnyType)|BytesType|ByteArrayType|MemoryViewType")

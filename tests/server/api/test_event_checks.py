@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from python_server.api import event_checks
-from python_server.api.event_checks import check_of
+from python_server.api.event_checks import SAID_MAX_CHARACTERS, check_of
 from python_server.api.python_socketio import Namespace as ServerNamespace
 from python_server.socketio.client import InvalidArguments
 from served_server import Served
@@ -177,6 +177,7 @@ def test_as_many_levels_as_a_packet_may_have() -> None:
         (Positive, {"number": -1}, "must be above 0", "$[0]"),
         (Bytes, {"data": "AAAA"}, "Expected `bytes`, got `str`", "$[0].data"),
         (Box[set[Any]], {"inside": [[]]}, "Expected a hashable value, got `list`", "$[0].inside[0]"),
+        (Yes | No, {"type": "\ud800"}, "'utf-8' codec can't encode character '\\ud800' in position 0", "$"),
         (Box[set[Unhashable]], {"inside": [{"number": 1}]}, "too large to be hashed", "$"),
         (Box[float], {"inside": 10**400}, "Number out of range", "$[0].inside"),
         (Box[Colour], {"inside": "x" * 999}, f"Invalid enum value '{'x' * 180}", "$[0].inside"),
@@ -186,7 +187,9 @@ def test_as_many_levels_as_a_packet_may_have() -> None:
     ],
 )
 def test_what_is_refused_and_where(kind: Any, value: Any, error: str, path: str) -> None:
-    assert refused(kind, value) == (error, path)
+    said, place = refused(kind, value)
+    assert (said[: len(error)], place) == (error, path)
+    assert len(said) <= SAID_MAX_CHARACTERS
 
 
 def test_what_is_no_number_stays_one_unless_it_is_bounded() -> None:
