@@ -15,6 +15,7 @@ from types import GenericAlias, SimpleNamespace
 from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
+from msgspec import convert
 from msgspec.structs import astuple
 
 from python_server.api.keywords import Function, Keywords
@@ -141,6 +142,7 @@ class Check:
         # It has a field for each parameter; msgspec looks through a class once, not with each event.
         self._class: type[msgspec.Struct] | None = None
         self._pending = True
+        self._is_plain = False  # each argument must be there, and `convert` needs no option
         self._resolve(at_last=False)
         self.needed: bool = self._pending or self._class is not None
 
@@ -163,6 +165,8 @@ class Check:
             if at_last:
                 raise
             return
+        exact = not self._endless and self._least_count == self._single_count
+        self._is_plain = self._class is not None and exact and not self._options
         if unknown:
             log.warn(UNRESOLVED % (name_of(self._function), ", ".join(unknown)))
         self._pending = False
@@ -185,28 +189,27 @@ class Check:
         return msgspec.defstruct("Arguments", fields, array_like=True, forbid_unknown_fields=True, gc=False)
 
     def convert(self, arguments: tuple[JSONValue, ...]) -> tuple[JSONValue, ...]:
-        """The arguments as the handler wants them. Raises InvalidArguments."""
-        if self._class is None:
-            if not self._pending:
-                return arguments
+        """The arguments as the handler wants them. Raises InvalidArguments, TypeError, NameError."""
+        if self._pending:
             self._resolve(at_last=True)
-            return self.convert(arguments)
-        single_count, sent = self._single_count, arguments
-        more = self._endless and len(arguments) > single_count
-        if more:
-            sent = (*arguments[:single_count], arguments[single_count:])
         try:
-            if self._options:
-                values = astuple(msgspec.convert(sent, self._class, **self._options))
-            else:
-                values = astuple(msgspec.convert(sent, self._class))
+            if self._is_plain:
+                return astuple(convert(arguments, self._class))
+            return self._convert(arguments)
         except REFUSALS as error:
             if self._auth and arguments == (None,):
                 return self.convert(({},))
             raise self._fault(len(arguments), str(error)) from None
+
+    def _convert(self, arguments: tuple[JSONValue, ...]) -> tuple[JSONValue, ...]:
+        if self._class is None:
+            return arguments
+        single_count, sent = self._single_count, arguments
+        more = self._endless and len(arguments) > single_count
         if more:
-            return (*values[:single_count], *values[single_count])
-        return values if len(values) == len(arguments) else values[: len(arguments)]
+            sent = (*arguments[:single_count], arguments[single_count:])
+        values = astuple(convert(sent, self._class, **self._options))
+        return (*values[:single_count], *values[single_count]) if more else values[: len(arguments)]
 
     def _fault(self, count: int, said: str) -> InvalidArguments:
         least, most = self._least_count, self._single_count

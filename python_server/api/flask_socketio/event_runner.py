@@ -175,9 +175,10 @@ class EventRunner:
             arguments = told = tuple(REASONS.get(reason, reason) for reason in arguments)
         event: dict[str, object] = {"message": message or name, "args": told}
         entered = state.contexts.enter(state, socket.sid, socket.namespace, event)
-        work = partial(self._work, function, waits, name, arguments, message)
-        if check is not None:
-            work = partial(self._work_checked, check, event, *work.args)
+        if check is None:
+            work = partial(self._work, function, waits, name, arguments, message)
+        else:
+            work = partial(self._work_checked, check, event, function, waits, name, arguments, message)
         if waits:
             return self._start(entered, state, socket, name, work)
         with entered as context:
@@ -190,13 +191,14 @@ class EventRunner:
         event: dict[str, object],
         function: Function,
         waits: bool,
-        name: str,
+        name: str | None,
         arguments: tuple[JSONValue, ...],
         message: str | None,
     ) -> object:
         """As `_work`. `before_event` hears what was sent, and finds the fault with the event."""
         sent = arguments[1:] if message == ANY else arguments
-        before = None if name in RESERVED else self.before_event
+        assert name is not None  # callbacks have no check
+        before = self.before_event if name not in RESERVED else None
         try:
             arguments = check.convert(sent)
         except InvalidArguments as fault:

@@ -347,6 +347,18 @@ def test_a_field_whose_type_comes_later() -> None:
         del sys.modules["later_field"]
 
 
+def test_a_name_that_comes_later_and_can_never_be_converted() -> None:
+    """It is the application's fault, not that of the client whose event is the first."""
+    module = ModuleType("later")
+    exec("def handler(value: 'Later'): ...", vars(module))
+    check = check_of(module.handler)
+    assert check is not None
+    module.Later = Said | Point  # type: ignore[attr-defined]
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"\[no-schema\]$"):
+            check.convert((TEXT,))
+
+
 def test_a_name_that_never_comes_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     """As of a type that is imported for a type checker alone: the handler gets what it always got."""
     space: dict[str, Any] = {}
