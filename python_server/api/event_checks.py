@@ -51,21 +51,24 @@ class Choice:
 CHOSEN: Final = Choice()
 
 
+def signature_of(function: Function) -> inspect.Signature:
+    """Its annotations may name what is not there yet. Raises TypeError, ValueError: it has no signature."""
+    if sys.version_info >= (3, 14):  # where it would look its annotations up
+        from annotationlib import Format
+
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
+
+
 def positional(function: Function, bound_count: int) -> list[inspect.Parameter]:
     """The parameters that an event's arguments are given to, behind those that are bound.
 
-    Raises TypeError, ValueError: it has no signature.
+    Raises TypeError, ValueError: as `signature_of`.
     """
-    if sys.version_info >= (3, 14):  # where an annotation is looked up with the signature
-        from annotationlib import Format
-
-        signature = inspect.signature(function, annotation_format=Format.FORWARDREF)
-    else:
-        signature = inspect.signature(function)
+    parameters = signature_of(function).parameters.values()
     kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    single = [each for each in signature.parameters.values() if each.kind in kinds]
-    rest = [each for each in signature.parameters.values() if each.kind is VAR_POSITIONAL]
-    return single[bound_count:] + rest
+    single = [each for each in parameters if each.kind in kinds]
+    return single[bound_count:] + [each for each in parameters if each.kind is VAR_POSITIONAL]
 
 
 def resolved(function: Function, annotation: object) -> object:

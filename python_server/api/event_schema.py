@@ -13,7 +13,7 @@ from typing import Final, get_args, get_origin
 
 import msgspec
 
-from python_server.api.event_checks import ANYTHING, check_of, positional, refusal_of, resolved
+from python_server.api.event_checks import ANYTHING, check_of, positional, refusal_of, resolved, signature_of
 from python_server.api.keywords import Function
 from python_server.socketio.handlers import ANY, RESERVED, Handlers
 from python_server.socketio.values import JSONValue
@@ -110,7 +110,7 @@ def _received(namespace: str, name: str, function: Function, bound_count: int) -
     try:
         parameters = positional(function, bound_count)
         types = [resolved(function, each.annotation) for each in parameters]
-        said = resolved(function, inspect.signature(function).return_annotation)
+        said = resolved(function, signature_of(function).return_annotation)
         checked = check_of(function, bound_count) is not None
     except Exception as error:
         raise SchemaError(f"event {name!r} of {namespace!r}: {error} [no-schema]") from None

@@ -5,6 +5,7 @@ It must not know what of a type is checked.
 
 import functools
 import logging
+import sys
 from typing import Any
 
 import flask
@@ -158,6 +159,18 @@ def test_credentials(app: flask.Flask, kind: str, auth: Any, message: str | None
     client = socketio.test_client(app, auth=auth)
     assert client.is_connected() == (message is None)
     assert met == ([Said("a")] if message is None else [])
+
+
+def test_credentials_of_a_type_that_is_there_for_type_checkers_alone(
+    app: flask.Flask, socketio: SocketIO
+) -> None:
+    """Since Python 3.14 a signature looks annotations up, unless it is asked not to."""
+    space: dict[str, Any] = {"met": []}
+    quotes = "" if sys.version_info >= (3, 14) else "'"
+    exec(f"def connect(auth: {quotes}Nowhere{quotes}): met.append(auth)", space)
+    socketio.on("connect")(space["connect"])
+    assert socketio.test_client(app, auth=TEXT).is_connected()
+    assert space["met"] == [TEXT]
 
 
 def test_credentials_that_may_be_missing(app: flask.Flask, socketio: SocketIO) -> None:
