@@ -35,6 +35,11 @@ RUN = {
         "nginx": (1, "e2e/test_how_to_pages.py"),
         "html": (1, "e2e/test_pages_in_browser.py"),
     },
+    "docs/how-to/checked-events.md": {
+        "python": (2, "e2e/test_checked_events.py"),
+        "json": (1, "e2e/test_checked_events.py"),
+        "ts": (1, "e2e/test_checked_events.py"),
+    },
     "docs/how-to/containers.md": {"yaml": (1, "e2e/test_how_to_pages.py")},
     "docs/how-to/django.md": {"python": (3, "e2e/test_how_to_pages.py")},
     "docs/how-to/event-does-not-arrive.md": {
@@ -103,6 +108,10 @@ LINES = {
     'pip install "wsframe[otel]" opentelemetry-sdk': "its packages are among those of the tests",
     "pip install pytest": "pytest runs this test",
     "pytest test_quiz.py": "e2e/test_tutorial.py",
+    "wsframe schema talk:app -o events.json": "e2e/test_checked_events.py",
+    "wsframe schema talk:app --typescript -o events.ts": "e2e/test_checked_events.py",
+    'socketio.emits("said", Said)': "e2e/test_checked_events.py",
+    'socketio.emits("sure?", str, answer=bool, namespace="/shop")': "server/api/test_event_schema.py",
     "wsframe explain port-in-use": "server/command/test_explain.py",
     '0 * * * * shop wsframe emit "full hour" --control /run/shop/control.sock': "e2e/test_how_to_pages.py",
 }

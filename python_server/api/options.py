@@ -5,7 +5,6 @@ Must not know: Flask, hubs, who asks; it turns keywords into values and refuses 
 
 from __future__ import annotations
 
-import inspect
 import json as stdlib_json
 import math
 from collections.abc import Callable, Iterable
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
 
+from python_server.api.event_checks import signature_of
 from python_server.api.keywords import (
     EngineKeywords,
     Function,
@@ -257,7 +257,7 @@ def codec_of(serializer: str, json: object = None) -> Codec:
 def takes(function: Function, count: int) -> bool:
     """Can it be called with so many arguments?"""
     try:
-        inspect.signature(function).bind(*[None] * count)
+        signature_of(function).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # some built-in functions have no signature

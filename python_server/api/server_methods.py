@@ -5,22 +5,21 @@ Must not know: Flask, WSGI, options; the handshake's environ comes from the func
 
 from __future__ import annotations
 
-import builtins
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, Unpack
 
-from python_server.api.handler_registry import REASONS, HandlerRegistry, Turn
+from python_server.api.event_calls import EventCalls
+from python_server.api.handler_registry import Declaring, HandlerRegistry, Turn
 from python_server.api.keywords import Function, SendKeywords, SessionData
 from python_server.api.options import takes
 from python_server.api.peer_views import Environs, Manager
 from python_server.monitoring.admin import Admin
-from python_server.net.tasks import is_async, name_of
 from python_server.socketio.acks import Answers
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments, broadcast_options
-from python_server.socketio.client import ConnectionRefused, Handler, Socket
-from python_server.socketio.handlers import ANY, RESERVED
+from python_server.socketio.client import ConnectionRefused, Socket
+from python_server.socketio.handlers import RESERVED
 from python_server.socketio.server import Hub
 from python_server.socketio.values import JSONValue, RoomName, Rooms
 from python_server.wsgi.environ import Environ
@@ -323,7 +322,7 @@ class Namespace(HubMethods):
         return method(*args)
 
 
-class ServerMethods(HubMethods, HandlerRegistry):
+class ServerMethods(Declaring, HubMethods, HandlerRegistry):
     """python-socketio's methods. Handlers get (sid, *arguments); every call goes to the hub.
 
     Args:
@@ -340,6 +339,7 @@ class ServerMethods(HubMethods, HandlerRegistry):
     def __init__(self, hub: Hub, environ_of: Callable[[Socket], Environ]) -> None:
         self._hub = hub
         self._environ_of = environ_of
+        self._calls = EventCalls(environ_of, self.not_handled)
         self.manager: Manager = Manager(hub)
         self.environ: Mapping[str, Environ] = Environs(hub, environ_of)
 
@@ -361,52 +361,24 @@ class ServerMethods(HubMethods, HandlerRegistry):
             namespace_handler._speak_through(self)
         namespace_handler.server = self
         namespace = namespace_handler.namespace
+        methods = {
+            name.removeprefix(HANDLER_PREFIX): method
+            for name, method in inspect.getmembers(namespace_handler, callable)
+            if name.startswith(HANDLER_PREFIX)
+        }
         routes = getattr(namespace_handler, "trigger_event", None)
         if routes is not None and getattr(routes, "__func__", None) is not Namespace.trigger_event:
-            _refuse_async(routes)
-            self._hub.handlers.on_namespace(namespace, Handler(self._router(namespace, routes)))
+            self._hub.handlers.on_namespace(namespace, self._calls.router(namespace, routes, methods))
+            told = {(namespace, name): (method, 1) for name, method in methods.items()}
+            self._hub.handlers.functions |= told
             return
-        for name, method in inspect.getmembers(namespace_handler, callable):
-            if name.startswith(HANDLER_PREFIX):
-                self.on(name.removeprefix(HANDLER_PREFIX), method, namespace)
-
-    def _router(self, namespace: str, trigger_event: Function) -> Function:
-        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            told = self._told(namespace, socket, name, arguments)
-            result = _call(name, trigger_event, name, *told)
-            return None if result is self.not_handled else result
-
-        return run
+        for name, method in methods.items():
+            self.on(name, method, namespace)
 
     def _register(self, event: str, function: Function, namespace: str | None, turn: Turn) -> None:
-        _refuse_async(function)
         place = namespace or DEFAULT_NAMESPACE
-        count = (3 if event == "connect" else 2) + (place == ANY)
-        count -= not takes(function, count)
-
-        def run_reserved(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return _call(name, function, *self._told(place, socket, name, arguments)[:count])
-
-        def run_any(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            told = self._told(place, socket, name, arguments)
-            return function(name, *told) if event == ANY else function(*told)
-
-        def run(socket: Socket, name: str, arguments: tuple[JSONValue, ...]) -> object:
-            return function(socket.sid, *arguments)
-
-        chosen = run_reserved if event in RESERVED else run_any if ANY in (event, place) else run
-        self._hub.handlers.on(place, event, Handler(chosen, *turn))
-
-    def _told(
-        self, place: str, socket: Socket, event: str, arguments: tuple[JSONValue, ...]
-    ) -> tuple[Any, ...]:
-        """What a handler that was registered for the namespace `place` gets."""
-        who = (socket.namespace, socket.sid) if place == ANY else (socket.sid,)
-        if event == "connect":
-            return *who, self._environ_of(socket), arguments[0] or None  # {}: theirs is told of none
-        if event == "disconnect":
-            return *who, REASONS.get(arguments[0], arguments[0])
-        return *who, *arguments
+        self._hub.handlers.on(place, event, self._calls.handler(event, function, place, turn))
+        self._hub.handlers.functions[place, event] = function, 1
 
     def instrument(
         self,
@@ -425,26 +397,3 @@ class ServerMethods(HubMethods, HandlerRegistry):
         Raises ValueError, TypeError: an argument is invalid. RuntimeError: the server serves already.
         """
         Admin(self._hub, auth, mode, read_only, server_id, namespace, server_stats_interval)
-
-
-def _refuse_async(function: Function) -> None:
-    if is_async(function):
-        raise TypeError(
-            f"{name_of(function)} is an async def: this server runs plain functions, in threads; "
-            "SocketIO runs both [async-handler]"
-        )
-
-
-def _call(event: str, function: Function, *args: object) -> object:
-    """Call a handler; what python-socketio's own exceptions and Python's say of a client is a refusal too."""
-    try:
-        return function(*args)
-    except ConnectionRefused:
-        raise
-    except Exception as error:
-        if event == "connect" and isinstance(error, builtins.ConnectionRefusedError):
-            raise ConnectionRefused("Connection refused by server") from error
-        said = getattr(error, "error_args", None)
-        if event == "connect" and isinstance(said, Mapping):
-            raise ConnectionRefused(str(said.get("message")), said.get("data")) from error
-        raise

@@ -29,6 +29,7 @@ from python_server.command.options import (
     default_of,
     with_setting,
 )
+from python_server.command.schema import schema_command
 from python_server.command.sources import CONFIG_VARIABLE, read_config, refuse_misspelt, shown_config
 from python_server.command.status import status_command
 from python_server.command.top import top_command
@@ -382,6 +383,7 @@ class Commands(click.Group):
         emit_command,
         connect_command,
         explain_command,
+        schema_command,
         status_command,
         top_command,
         dump_command,

@@ -10,6 +10,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+from python_server.api import event_checks
 from python_server.drop_in.importing import Replacer
 from python_server.drop_in.modules import HOMES, MODULES, PACKAGES
 from python_server.drop_in.turns import CHOSEN, need_turns
@@ -37,6 +38,7 @@ def install(*, parallel: bool) -> None:
             "without a wrapper or a sitecustomize that does this [drop-in-too-late]"
         )
     CHOSEN.turns = not parallel
+    event_checks.CHOSEN.checks = False  # what the program annotates has never been more than a remark
     replacer = Replacer(PACKAGES, MODULES, HOMES, need_turns, {})
     sys.meta_path.insert(0, replacer)
     ON_START.append(lambda: say_replaced(replacer))

@@ -50,6 +50,10 @@ SUMMED: Final = {
         "Their size as it came, text counted in characters", _NAMESPACE
     ),
     "wsframe_events_unhandled_total": Metric("Those of them without a handler", _NAMESPACE),
+    "wsframe_events_invalid_total": Metric(
+        "Those of them refused: their arguments are not what the handler is annotated with",
+        _HANDLER,
+    ),
     "wsframe_events_sent_total": Metric("Events sent, counted once for each recipient", _NAMESPACE),
     "wsframe_events_sent_bytes_total": Metric("Their size in frames, uncompressed", _NAMESPACE),
     "wsframe_acks_received_total": Metric("Acknowledgements that clients have sent", _NAMESPACE),

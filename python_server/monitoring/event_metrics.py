@@ -127,10 +127,14 @@ class EventMetrics:
         for namespace, durations in self._durations.items():
             for event, batch in durations.take():
                 self._count_durations((namespace, event), batch)
-            failed = self._traffic[namespace].failed
-            for _ in range(len(failed)):
-                labels = namespace, self._event_label(namespace, failed.popleft())
-                self._figures.count("wsframe_handler_errors_total", labels)
+            traffic = self._traffic[namespace]
+            for metric, events in (
+                ("wsframe_handler_errors_total", traffic.failed),
+                ("wsframe_events_invalid_total", traffic.invalid),
+            ):
+                for _ in range(len(events)):
+                    labels = namespace, self._event_label(namespace, events.popleft())
+                    self._figures.count(metric, labels)
 
     def _count_durations(self, labels: Labels, batch: array[float]) -> None:
         row = self._figures.row(DURATIONS, labels, ROW_LENGTH)

@@ -42,6 +42,20 @@ class ConnectionRefused(Exception):
         self.data = data
 
 
+class InvalidArguments(ConnectionRefused):
+    """What a client sent is not what its handler is annotated with: the ack of an event, a connect's refusal.
+
+    Attributes:
+        answer: for the client alone: `error` may repeat what it sent.
+        path: of what is wrong, in the arguments or the credentials: "$[0].text".
+    """
+
+    def __init__(self, error: str, path: str) -> None:
+        self.answer: dict[str, str] = {"error": error, "path": path}
+        super().__init__(f"Invalid data at {path}: {error}", self.answer)
+        self.path = path
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A function for an event.

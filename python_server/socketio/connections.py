@@ -15,6 +15,7 @@ from python_server.socketio.client import (
     Client,
     ConnectionRefused,
     Handler,
+    InvalidArguments,
     NamespaceReason,
     Socket,
     SocketState,
@@ -158,6 +159,8 @@ class Connections:
             refusal = {"message": error.message}
             if error.data is not None:
                 refusal["data"] = error.data
+            if isinstance(error, InvalidArguments):
+                self._runner.refused(socket, "connect", error)
         except BaseException as error:
             fault = error
             self._services.report(named("handler of event 'connect'", socket, "connect"), error)

@@ -13,7 +13,7 @@ from typing import Final
 from python_server.net.threads import Job, ServerStopped, Strand
 from python_server.observe import log
 from python_server.observe.masking import short
-from python_server.socketio.client import Handler, Socket
+from python_server.socketio.client import Handler, InvalidArguments, Socket
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import ACK, Codec
@@ -77,8 +77,7 @@ class HandlerRunner:
     ) -> None:
         """Worker (or loop, for an inline handler): one event, one fault logged once, one ack.
 
-        Args:
-            began, span: of a handler that has been put off: when it began, and its span.
+        `began`, `span`: of a handler that has been put off: when it began, and its span.
         """
         observer, traffic, fault = self._observer, socket.traffic, None
         if began is None:
@@ -88,11 +87,14 @@ class HandlerRunner:
             elif observer is not None:
                 began = observer.now()
         try:
-            if self._tracer is None:
-                result = handler.function(socket, name, arguments)
-            else:
-                span = span or self._tracer.handling(socket, name)
-                result = span.call(handler.function, socket, name, arguments)
+            try:
+                if self._tracer is None:
+                    result = handler.function(socket, name, arguments)
+                else:
+                    span = span or self._tracer.handling(socket, name)
+                    result = span.call(handler.function, socket, name, arguments)
+            except InvalidArguments as error:
+                result = self.refused(socket, name, error)
             if type(result) is Waiting:
                 again = partial(self.run, socket, name, arguments, ack_id, began=began, span=span)
                 self.put_off(socket, handler, result, again)
@@ -123,6 +125,18 @@ class HandlerRunner:
             observer.handled(socket, name, began, fault)
         if span is not None:
             span.end(fault)
+
+    def refused(self, socket: Socket, name: str, error: InvalidArguments) -> object:
+        """Any thread: count and log arguments that a check has refused, without what they were; the ack."""
+        if socket.traffic is not None:
+            socket.traffic.invalid.append(name)
+        self._services.post_quietly(
+            self._services.complain,
+            "invalid arguments",
+            f"event {name[:NAME_MAX_CHARACTERS]!r} of {short(socket.sid)} in {socket.namespace!r} was "
+            f"refused: at {error.path} it is not what its handler is annotated with",
+        )
+        return error.answer
 
     def put_off(
         self, socket: Socket, handler: Handler, waiting: Waiting, again: Callable[[Handler], None]

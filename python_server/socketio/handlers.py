@@ -30,6 +30,10 @@ class Handlers:
         self._whole: dict[str, Handler] = {}
         self._methods: dict[str, frozenset[str]] = {}  # of those handlers of a whole namespace that tell
         self._open: set[str] = {"/"}
+        # What is told of events, by (namespace, event): the application's function, and how many arguments it
+        # has before the client's; and of what the server sends the types of the arguments and of the ack.
+        self.functions: dict[tuple[str, str], tuple[Callable[..., object], int]] = {}
+        self.sent: dict[tuple[str, str], tuple[tuple[object, ...], object]] = {}
         # Hears ("join" or "leave", namespace, sid, room) of the clients of this process.
         self.presence: Presence | None = None
 

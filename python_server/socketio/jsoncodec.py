@@ -9,7 +9,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from functools import partial
 from typing import Final, NoReturn
@@ -44,8 +44,8 @@ class JSONError(ValueError):
 def dumps(value: object) -> str:
     """Compact JSON text, all of it valid UTF-8 and valid for JavaScript.
 
-    A UUID is written as text, an enum's member as its value, NaN and Infinity as null (as ECMA-262 25.5.2.2,
-    and so the official server, writes them).
+    A UUID is written as text, an enum's member as its value, a Struct or dataclass as an object, NaN and
+    Infinity as null (as ECMA-262 25.5.2.2, and so the official server, writes them).
 
     Raises:
         TypeError: a value JSON has no word for. ValueError: a circle.
@@ -65,14 +65,33 @@ def dumps_plain(value: object) -> str | None:
     So the writing tells that there are no bytes to be attached either.
     """
     try:
-        text = _encode(value, None, _AS_IN_JSON).decode()
+        text = _encode(value, _as_object, _AS_IN_JSON).decode()
     except TypeError:
         return None
     return text
 
 
+def plain(value: object) -> object:
+    """A Struct of msgspec or a dataclass as a dict, bytes within as they are; all else as it is.
+
+    Raises TypeError: a field has something that JSON has no word for.
+    """
+    if isinstance(value, msgspec.Struct) or (is_dataclass(value) and not isinstance(value, type)):
+        return msgspec.to_builtins(value, builtin_types=(bytes, bytearray, memoryview), str_keys=True)
+    return value
+
+
+def _as_object(value: object) -> object:
+    found = plain(value)
+    if found is value:
+        raise TypeError
+    return found
+
+
 def _default(value: object) -> object:
     """What orjson has a word for and the standard library has not."""
+    if (found := plain(value)) is not value:
+        return found
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Enum):

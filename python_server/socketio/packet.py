@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import msgspec
 
 from python_server.engineio.packet import Prepared
-from python_server.socketio.jsoncodec import ATOMS, OWN_WORDS, JSONError, JSONWords
+from python_server.socketio.jsoncodec import ATOMS, OWN_WORDS, JSONError, JSONWords, plain
 from python_server.socketio.values import JSONValue
 
 # Event names that belong to the library: a client that could send them would run connect handlers.
@@ -130,6 +130,8 @@ def _has_binary(value: object) -> bool:
         return any(map(_has_binary, value.values()))
     if isinstance(value, (list, tuple)):
         return any(map(_has_binary, value))
+    if (found := plain(value)) is not value:
+        return _has_binary(found)
     return isinstance(value, BINARY_TYPES)
 
 
@@ -142,6 +144,8 @@ def extract(value: object, attachments: list[bytes]) -> object:
         return {key: extract(item, attachments) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [extract(item, attachments) for item in value]
+    if (found := plain(value)) is not value:
+        return extract(found, attachments)
     return value
 
 

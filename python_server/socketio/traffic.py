@@ -22,6 +22,7 @@ class Traffic:
         now: any thread: the moment a handler begins, in seconds.
         took: any thread: told, by event, how many seconds its handler took. It has every name.
         failed: any thread: appended to: events whose handler has raised, until they are counted.
+        invalid: the same of events whose arguments a check has refused.
         received_bytes: of events as they came, text in characters. sent_bytes: of events in frames.
         sent_count: of events, once for each recipient.
         disconnected_counts: of clients that have left, by the reason.
@@ -30,6 +31,7 @@ class Traffic:
     now: Callable[[], float]
     took: Mapping[str, Callable[[float], None]]
     failed: deque[str] = field(default_factory=deque)
+    invalid: deque[str] = field(default_factory=deque)
     connected_count: int = 0
     recovered_count: int = 0
     refused_count: int = 0

@@ -209,6 +209,28 @@ def test_chat_shows_who_comes_in_what_was_said(visit: Visit) -> None:
     expect(typing).to_be_hidden()
 
 
+def test_team_chat(visit: Visit) -> None:
+    ada, grace = visit("team_chat"), visit("team_chat")
+    for guest, name in ((ada, "Ada"), (grace, "Grace")):
+        guest.type(name)
+        guest.press("Enter")
+        expect(guest.page.get_by_role("textbox", name="To everybody here")).to_be_focused()
+    words = f"Who wants some tea at {ada.width} px?"
+    ada.type(words)
+    ada.press("Enter")
+    expect(grace.page.get_by_role("log").get_by_text(words)).to_be_visible()
+    expect(ada.page.get_by_role("textbox", name="To everybody here")).to_have_value("")
+    ada.press("Enter")  # without a word
+    expect(ada.page.get_by_role("alert")).to_have_text("$[0].text: Expected `str` of length >= 1")
+    ada.look("room")
+    grace.tab_to("button", "Garden")
+    grace.press("Enter")
+    expect(grace.page.get_by_role("log").get_by_text(words)).to_be_hidden()
+    grace.tab_to("button", "Kitchen")
+    grace.press("Enter")
+    expect(grace.page.get_by_role("log").get_by_text(words)).to_be_visible()
+
+
 def test_ticker(visit: Visit) -> None:
     reader = visit("ticker")
     page = reader.page

@@ -257,7 +257,7 @@ class SocketIO(Registration):
                 assert self._app is not None
                 self._runner.run_alone(callback, tuple(values), self._app.app_context())
             else:
-                self._runner.run(callback, False, client, None, tuple(values))
+                self._runner.run(callback, False, None, client, None, tuple(values))
 
         return acknowledged
 

@@ -13,6 +13,7 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Final
 
+from python_server.api.event_checks import Check, check_of
 from python_server.api.flask_socketio.context import ClientState, FlaskContext
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.handler_registry import REASONS, Turn, arity_of, method_arity
@@ -21,7 +22,7 @@ from python_server.api.options import takes
 from python_server.net.tasks import is_async, name_of
 from python_server.net.threads import Lock, fail
 from python_server.observe import log
-from python_server.socketio.client import ConnectionRefused, Handler, Socket
+from python_server.socketio.client import ConnectionRefused, Handler, InvalidArguments, Socket
 from python_server.socketio.handler_runner import Waiting
 from python_server.socketio.handlers import ANY, RESERVED
 from python_server.socketio.values import JSONValue
@@ -82,7 +83,11 @@ class EventRunner:
             raise TypeError(
                 "inline=True needs a plain function: write def, or leave inline=True out [async-handler]"
             )
-        return Handler(partial(self._run_any if message == ANY else self.run, function, waits), *turn)
+        check = None
+        if message != "disconnect":
+            check = check_of(function, message == ANY, auth=message == "connect")
+        run = self._run_any if message == ANY else self.run
+        return Handler(partial(run, function, waits, check), *turn)
 
     def whole(self, instance: Namespace) -> Handler:
         """The hub's handler of a class namespace: its `trigger_event(event, sid, *arguments)`.
@@ -93,23 +98,40 @@ class EventRunner:
             if hasattr(instance, f"on_{event}"):
                 method_arity(getattr(instance, f"on_{event}"), event)
         names = frozenset(name.removeprefix("on_") for name in dir(instance) if name.startswith("on_"))
-        return Handler(partial(self._run_trigger, instance), names=names)
+        checks = {
+            name: check
+            for name in names - {"disconnect"}
+            if callable(method := getattr(instance, f"on_{name}"))
+            and (check := check_of(method, auth=name == "connect"))
+        }
+        return Handler(partial(self._run_trigger, instance, checks), names=names)
 
     # A worker
 
     def _run_any(
-        self, function: Function, waits: bool, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
+        self,
+        function: Function,
+        waits: bool,
+        check: Check | None,
+        socket: Socket,
+        name: str,
+        arguments: tuple[JSONValue, ...],
     ) -> object:
-        return self.run(function, waits, socket, name, (name, *arguments), ANY)
+        return self.run(function, waits, check, socket, name, (name, *arguments), ANY)
 
     def _run_trigger(
-        self, instance: Namespace, socket: Socket, name: str, arguments: tuple[JSONValue, ...]
+        self,
+        instance: Namespace,
+        checks: dict[str, Check],
+        socket: Socket,
+        name: str,
+        arguments: tuple[JSONValue, ...],
     ) -> object:
         call: Function = partial(instance.trigger_event, name, socket.sid)
         if name == "connect":
             call = partial(call, self._state_of(socket).environ)
         waits = is_async(getattr(instance, f"on_{name}", None))
-        run = partial(self.run, call, waits, socket, name, arguments)
+        run = partial(self.run, call, waits, checks.get(name), socket, name, arguments)
         result = self._or_error(instance, run)
         if type(result) is not Waiting:
             return result
@@ -132,6 +154,7 @@ class EventRunner:
         self,
         function: Function,
         waits: bool,
+        check: Check | None,
         socket: Socket,
         name: str | None,
         arguments: tuple[JSONValue, ...],
@@ -141,6 +164,7 @@ class EventRunner:
 
         Args:
             waits: the function is an `async def`; where nobody said so, its coroutine keeps the thread.
+            check: of what the client has sent, if it is to be checked.
             name: of the event; None for a callback. message: what the function is registered for, if another.
         """
         state = self._state_of(socket)
@@ -149,15 +173,43 @@ class EventRunner:
             told = (state.environ, *arguments)
         elif name == "disconnect":
             arguments = told = tuple(REASONS.get(reason, reason) for reason in arguments)
-        entered = state.contexts.enter(
-            state, socket.sid, socket.namespace, {"message": message or name, "args": told}
-        )
-        work = partial(self._work, function, waits, name, arguments, message)
+        event: dict[str, object] = {"message": message or name, "args": told}
+        entered = state.contexts.enter(state, socket.sid, socket.namespace, event)
+        if check is None:
+            work = partial(self._work, function, waits, name, arguments, message)
+        else:
+            work = partial(self._work_checked, check, event, function, waits, name, arguments, message)
         if waits:
             return self._start(entered, state, socket, name, work)
         with entered as context:
             context.request.__dict__[SOCKET_KEY] = socket
             return self._conclude(state, socket, name, work)
+
+    def _work_checked(
+        self,
+        check: Check,
+        event: dict[str, object],
+        function: Function,
+        waits: bool,
+        name: str | None,
+        arguments: tuple[JSONValue, ...],
+        message: str | None,
+    ) -> object:
+        """As `_work`. `before_event` hears what was sent, and finds the fault with the event."""
+        sent = arguments[1:] if message == ANY else arguments
+        assert name is not None  # callbacks have no check
+        before = self.before_event if name not in RESERVED else None
+        try:
+            arguments = check.convert(sent)
+        except InvalidArguments as fault:
+            event["fault"] = fault.answer
+            if before is not None and before(name, sent) is False:
+                return None
+            raise
+        if before is not None and before(name, sent) is False:
+            return None
+        result = function(name, *arguments) if message == ANY else function(*arguments)
+        return self._coroutines.run(result) if type(result) is CoroutineType and not waits else result
 
     def _work(
         self,

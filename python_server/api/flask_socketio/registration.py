@@ -13,14 +13,14 @@ import flask
 
 from python_server.api.flask_socketio.event_runner import EventRunner
 from python_server.api.flask_socketio.namespace import Namespace
-from python_server.api.handler_registry import Face, read_turn
+from python_server.api.handler_registry import Declaring, Face, read_turn
 from python_server.api.keywords import Decorated, Function, OnKeywords
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.server import Hub
 from python_server.socketio.values import RoomName
 
 
-class Registration(Face):
+class Registration(Declaring, Face):
     """The decorators of SocketIO.
 
     Args:
@@ -69,6 +69,7 @@ class Registration(Face):
             wrapped = self._runner.handler(message, function, turn)
             self.handlers.append((message, function, namespace or DEFAULT_NAMESPACE))
             self._hub.handlers.on(namespace or DEFAULT_NAMESPACE, message, wrapped)
+            self._hub.handlers.functions[namespace or DEFAULT_NAMESPACE, message] = function, 0
             return function
 
         return register
@@ -142,7 +143,11 @@ class Registration(Face):
         ):  # else it has a routing of its own
             methods = (name for name in dir(namespace_handler) if name.startswith("on_"))
             names = [name.removeprefix("on_") for name in methods]
-        self._hub.handlers.on_namespace(namespace_handler.namespace, handler, names)
+        namespace = namespace_handler.namespace
+        for name in handler.names:
+            if callable(method := getattr(namespace_handler, f"on_{name}")):
+                self._hub.handlers.functions[namespace, name] = method, 0
+        self._hub.handlers.on_namespace(namespace, handler, names)
 
     def before_event(self, function: Decorated) -> Decorated:
         """Decorator: call the function with (event, arguments) before each handler, in the handler's context.

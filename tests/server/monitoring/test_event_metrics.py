@@ -16,7 +16,7 @@ from python_server.engineio.session import DisconnectReason
 from python_server.monitoring.catalogue import CATALOGUE, DURATIONS
 from python_server.monitoring.event_metrics import NAMES_MAX_COUNT, EventMetrics, counts_of
 from python_server.monitoring.figures import BOUNDS
-from python_server.socketio.client import ConnectionRefused, Handler
+from python_server.socketio.client import ConnectionRefused, Handler, InvalidArguments
 from python_server.socketio.server import Hub
 from socketio_world import World
 
@@ -77,8 +77,18 @@ def test_errors_and_refusals_are_counted(counted: Counted) -> None:
         raise ConnectionRefused("no")
 
     counted.on("divide", lambda socket: 1 // 0)
+
+    def invalid(socket: Any, *values: Any) -> Any:
+        raise InvalidArguments("no", "$")
+
     counted.on("connect", refuse, "/closed")
-    counted.peer().say('2["divide"]', "0/closed,", "0/nowhere,")
+    counted.on("say", invalid)
+    counted.on("connect", invalid, "/strict")
+    counted.peer().say('2["divide"]', '2["say"]', '2["say"]', "0/closed,", "0/nowhere,", "0/strict,")
+    assert counted.total("events_invalid", "/", "say") == 2
+    assert counted.total("events_invalid", "/strict", "connect") == 1
+    assert counted.total("clients_refused", "/strict") == 1
+    assert counted.total("handler_errors", "/", "say") == 0
     assert counted.total("handler_errors", "/", "divide") == 1
     assert counted.total("clients_refused", "/closed") == 1
     assert counted.total("clients_refused", "other") == 1

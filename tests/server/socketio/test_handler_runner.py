@@ -9,6 +9,7 @@ import pytest
 
 from python_server.observe.masking import short
 from python_server.socketio import handler_runner
+from python_server.socketio.client import InvalidArguments
 
 PLACE = '{"_placeholder":true,"num":0}'
 
@@ -33,6 +34,20 @@ def test_a_binary_ack(world: Any) -> None:
     peer = world.peer()
     peer.say(f'51-7["a",{PLACE}]', b"\x01")
     assert peer.heard() == [f"61-7[{PLACE}]", b"\x01"]
+
+
+def test_refused_arguments_are_answered_and_told_without_what_they_were(world: Any) -> None:
+    def refuse(socket: Any, value: Any) -> None:
+        raise InvalidArguments(f"Invalid value {value!r}", "$[0].a")
+
+    world.on("a", refuse)
+    peer = world.peer()
+    peer.say('2["a","secret"]', '27["a","secret"]')
+    assert peer.heard() == ["""37[{"error":"Invalid value 'secret'","path":"$[0].a"}]"""]
+    assert world.reports == []
+    line = f"event 'a' of {short(peer.socket.sid)} in '/' was refused: at $[0].a it is not what its handler"
+    assert [each.startswith(line) for each in world.complaints] == [True, True]
+    assert not closed(peer)
 
 
 def test_no_ack_without_a_handler_and_none_from_one_that_failed(world: Any) -> None:

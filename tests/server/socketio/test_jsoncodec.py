@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from python_server.socketio.jsoncodec import (
@@ -22,6 +23,7 @@ from python_server.socketio.jsoncodec import (
     dumps_plain,
     is_deeper,
     loads,
+    plain,
     words_of,
 )
 
@@ -46,6 +48,10 @@ class Word(StrEnum):
 @dataclasses.dataclass
 class Record:
     a: int = 1
+
+
+class Struct(msgspec.Struct):
+    a: object = 1
 
 
 def nested(depth: int) -> Any:
@@ -100,11 +106,13 @@ def test_names_and_members_are_written_the_same_on_both_ways(value: Any) -> None
         memoryview(b"x"),
         {1},
         object(),
-        Record(),
         Decimal(1),
         datetime.datetime(2026, 1, 1),
         Colour.BYTES,
         {b"x": 1},
+        Record,
+        Struct(object()),
+        Struct(b"x"),
     ],
 )
 @pytest.mark.parametrize("beside", [[], [None], [2**70]])
@@ -113,6 +121,23 @@ def test_never_written_in_silence(value: Any, beside: list[Any]) -> None:
         assert dumps_plain(within) is None
         with pytest.raises((TypeError, ValueError)):
             dumps(within)
+
+
+@pytest.mark.parametrize(
+    "record", [Record(), Struct(), Record(Struct(1)), Struct([Record()]), Struct({1: NAME})]
+)
+@pytest.mark.parametrize("beside", [[], [2**70]])
+def test_records_are_written_as_objects(record: Any, beside: list[Any]) -> None:
+    told = msgspec.to_builtins(record, str_keys=True)
+    for value in (record, [record], {"a": (record,)}):
+        same = told if value is record else [told] if isinstance(value, list) else {"a": [told]}
+        assert loads(dumps([value, *beside])) == [same, *beside]
+
+
+def test_what_is_no_record_is_as_it_was() -> None:
+    for value in (Record, Struct, 5, b"x", [Record()]):
+        assert plain(value) is value
+    assert plain(Struct(b"x")) == {"a": b"x"}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), Colour.NOT_A_NUMBER])

@@ -4,9 +4,11 @@ It must not know sessions.
 """
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from python_server.socketio.jsoncodec import JSONWords
@@ -91,6 +93,15 @@ class Pair(NamedTuple):
     second: object
 
 
+class Holder(msgspec.Struct):
+    inside: object
+
+
+@dataclass
+class Record:
+    a: bytes
+
+
 @pytest.mark.parametrize("kind", [PacketType.EVENT, PacketType.ACK])
 @pytest.mark.parametrize(
     ("value", "text"),
@@ -101,6 +112,8 @@ class Pair(NamedTuple):
         ({"a": 1, "b": {"c": b"x"}}, f'{{"a":1,"b":{{"c":{PLACE % 0}}}}}'),
         (OrderedDict(a=b"x"), f'{{"a":{PLACE % 0}}}'),
         (Pair(1, b"x"), f"[1,{PLACE % 0}]"),
+        (Holder(b"x"), f'{{"inside":{PLACE % 0}}}'),
+        (Pair(Holder(1), Holder([Record(b"x")])), f'[{{"inside":1}},{{"inside":[{{"a":{PLACE % 0}}}]}}]'),
     ],
 )
 def test_bytes_become_attachments_in_whatever_holds_them(kind: PacketType, value: Any, text: str) -> None:
