@@ -63,10 +63,10 @@ HOUSE = """
                cluster_wiring cluster_address machines worker metrics_address serve reloader
 7  api         flask_socketio.context keywords flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry static_files thread_words peer_views
-               server_methods flask_socketio.namespace flask_socketio.event_runner
+               client_methods server_methods flask_socketio.namespace flask_socketio.event_runner
                flask_socketio.registration exceptions wsgi_app python_engineio python_socketio
-               flask_socketio.app_run pytest_plugin backplane_kit flask_socketio.server flask_socketio.api
-               flask_socketio.functions
+               flask_socketio.app_run pytest_plugin backplane_kit flask_socketio.server
+               flask_socketio.membership flask_socketio.api flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
 9  command     option welcome running emit connect operate status top flask_run explain log_options
