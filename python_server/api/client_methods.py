@@ -97,6 +97,21 @@ class ClientMethods:
         """
         self._hub.disconnect(namespace or self.namespace, sid)
 
+    def expire(self, sid: str, at: float | None, namespace: str | None = None) -> None:
+        """End a client's connection to `namespace` when its credentials end. A later call replaces this one.
+
+            server.expire(sid, claims["exp"])
+
+        Then the client gets the event `closing` and is disconnected; the reason is `auth expired`.
+
+        Args:
+            at: in seconds since 1970; None: never.
+
+        Raises:
+            TypeError: `at` is not a number. ValueError: it has passed, or is more than ten years away.
+        """
+        self._hub.expire(namespace or self.namespace, sid, at)
+
     def transport(self, sid: str, namespace: str | None = None) -> str:
         """Return the transport of a client of `namespace`.
 

@@ -94,6 +94,7 @@ def make_cluster(
             now=given.system.monotonic,
             stop=stop_server,
             entropy=given.system.entropy,
+            wall=given.system.wall,
             backplane=backplane,
             names=names,
             room_held=backplane.room_held if isinstance(backplane, BrokerBackplane) else None,

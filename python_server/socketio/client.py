@@ -31,6 +31,7 @@ class NamespaceReason(StrEnum):
     CLIENT = "client namespace disconnect"
     SERVER = "server namespace disconnect"
     RATE_LIMITED = "rate limited"
+    AUTH_EXPIRED = "auth expired"
 
 
 class ConnectionRefused(Exception):
@@ -120,6 +121,8 @@ class Socket:
         reason: why it left while its connect handler ran.
         last_rooms: those it was in when it left, for its disconnect handler.
         traffic: of its namespace; None: nobody counts.
+        authorized_until: when it is sent away, in seconds since 1970; None: never. expiry_timer: then, or
+            earlier.
         acks: called with the values, or with None when the client has left.
         buckets: what is left of each rate-limited event.
     """
@@ -140,6 +143,8 @@ class Socket:
     buckets: dict[str, Bucket] | None = None
     last_rooms: tuple[RoomName, ...] = ()
     traffic: Traffic | None = None
+    authorized_until: float | None = None
+    expiry_timer: TimerLike | None = None
 
     @property
     def recovered(self) -> bool:
@@ -153,6 +158,7 @@ class Socket:
         self.sid = record.sid
         self.data = record.data
         self.last_offset = record.last_offset
+        self.authorized_until = record.authorized_until
         for envelope in missed:
             self.last_offset = envelope.offset
             self.send(envelope.prepared)

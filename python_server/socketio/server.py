@@ -24,6 +24,7 @@ from python_server.socketio.cluster.port import (
     Room,
     StreamBegun,
     StreamMarks,
+    check_expiry,
 )
 from python_server.socketio.cluster.receiver import ClusterReceiver
 from python_server.socketio.connections import Connections
@@ -88,6 +89,7 @@ class RunningServer:
                 self.broadcaster.hear,
                 self._reached,
                 self.connections.disconnect,
+                self.connections.expire,
                 self.broadcaster.ask_here,
                 None if self.restorer is None else self.restorer.answer,
                 watched,
@@ -110,7 +112,7 @@ class RunningServer:
 
     def _said_alone(self, restorer: StreamRestorer, envelope: Envelope) -> None:
         for sid in envelope.rooms or ():
-            restorer.said_alone(self.rooms.adapters[envelope.namespace].get(sid))
+            restorer.changed(self.rooms.adapters[envelope.namespace].get(sid))
 
     def _reached(self, told: StreamMarks | StreamBegun) -> None:
         recovery = self.configuration.recovery
@@ -267,6 +269,16 @@ class Hub:
                 server.connections.disconnect_anywhere, namespace, sid, reason
             )
         )
+
+    def expire(self, namespace: str, sid: str, at: float | None) -> None:
+        """Have a client sent out of a namespace at that moment, in seconds since 1970; None: never.
+
+        Raises TypeError, ValueError: see `check_expiry`.
+        """
+        running = self._running
+        if running is not None:  # else there is no client
+            moment = check_expiry(at, running.services.wall())
+            running.services.door.post(running.connections.expire, namespace, sid, moment)
 
     def enter(self, namespace: str, sid: str, room: RoomName) -> None:
         """`join` that waits for its verdict. Raises ValueError."""

@@ -13,7 +13,7 @@ import msgspec
 # when its supervisor has another one, so that a rolling restart over such an update is given up, the old
 # workers go on, and the log says to restart the whole server. A worker that does not look, being older than
 # this rule, is killed when it says READY; a sibling's link is closed at its HELLO.
-VERSION: Final = 2
+VERSION: Final = 3
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 decode: Final = msgspec.msgpack.decode

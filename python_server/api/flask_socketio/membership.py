@@ -57,3 +57,21 @@ class Membership(Registration):
             self._outside.disconnect(sid, namespace, reason)
         else:
             self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid, reason)
+
+    def expire(self, sid: str, at: float | None, namespace: str | None = None) -> None:
+        """End a client's connection to the namespace when its credentials end; a later call replaces this.
+
+            socketio.expire(request.sid, claims["exp"])
+
+        Then the client gets the event `closing` and is disconnected; the reason is `auth expired`.
+
+        Args:
+            at: in seconds since 1970; None: never. namespace: default "/".
+
+        Raises:
+            TypeError: `at` is not a number. ValueError: it has passed, or is more than ten years away.
+        """
+        if self._outside is not None:
+            self._outside.expire(sid, at, namespace)
+        else:
+            self._hub.expire(namespace or DEFAULT_NAMESPACE, sid, at)

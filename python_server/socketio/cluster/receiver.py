@@ -47,7 +47,8 @@ class ClusterReceiver:
     Attributes:
         adapters: of the hub, by namespace. hear: takes an envelope into the recovery log, and returns what of
             it is to be delivered. reached: how far the stream was read that machines share.
-        disconnect: called with (namespace, sid, detail) for a client of this process.
+        disconnect: called with (namespace, sid, detail) for a client of this process. expire: with (namespace,
+            sid, moment).
         ask: has clients of this process asked for acks.
         fetch: answers for clients that seem to have come back elsewhere; None where there is no recovery.
         tracer: makes spans of what is delivered.
@@ -58,6 +59,7 @@ class ClusterReceiver:
     hear: Callable[[Envelope], Envelope | None]
     reached: Callable[[StreamMarks | StreamBegun], None]
     disconnect: Callable[[str, str, str | None], None]
+    expire: Callable[[str, str, float | None], None]
     ask: AskSockets
     fetch: Callable[[Question, Reply], None] | None = None
     watched: Mapping[str, Callable[[Question, Reply], None]] = field(default_factory=dict)
@@ -89,6 +91,8 @@ class ClusterReceiver:
                 return
             elif kind is CommandKind.DISCONNECT:
                 self.disconnect(command.namespace, sid, command.detail)
+            elif kind is CommandKind.EXPIRE:
+                self.expire(command.namespace, sid, command.at)
             elif kind is CommandKind.ENTER:
                 adapter.enter(sid, room)
             else:

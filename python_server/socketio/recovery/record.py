@@ -35,6 +35,7 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         recovered: has it been lost before and come back?
         joined_position: of the log, when it connected here.
 
+        authorized_until: as the socket's, when it is lost.
         compare_from: when it began, as a new client. Who takes it over adds what it has heard since of
             processes not in `heard`: what was said before, that process may never have heard.
 
@@ -74,6 +75,7 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     heard: HeardOf = {}
     ahead: dict[str, float] = {}
     compare_from: float = 0.0
+    authorized_until: float | None = None
 
     def older_than(self, came_at: float | None) -> bool:
         """Did it come to another process later? None: to one that does not say when."""

@@ -70,6 +70,7 @@ class Kept:
         try:
             travels = travelling(was, complain)
             record.rooms, record.data = list(travels.rooms), travels.data
+            record.authorized_until = socket.authorized_until
             log.snapshot(record, rooms, self.left, self.joined_position, socket.last_offset)
             stored = sign(record, secret)
         except UNWRITABLE as error:

@@ -35,6 +35,7 @@ class StreamRecord(msgspec.Struct, array_like=True):
         sent_from: what of them stands in the stream stands behind that place; 0: it is not known.
         private: the packets of those among them that no other process has heard.
         holder: the process that has stored it; "" in a record of an earlier version.
+        authorized_until: as the socket's.
     """
 
     version: int
@@ -52,6 +53,7 @@ class StreamRecord(msgspec.Struct, array_like=True):
     private: dict[str, list[Any]] = {}
     is_live: bool = False
     holder: str = ""
+    authorized_until: float | None = None
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -222,7 +222,9 @@ class ChannelReader:
         if method in COMMANDS:
             sid = message.sid if isinstance(message.sid, str) else None
             room = None if isinstance(message.room, list) else message.room
-            command = Command(COMMANDS[method], message.namespace or "/", sid, room, message.detail)
+            command = Command(
+                COMMANDS[method], message.namespace or "/", sid, room, message.detail, at=message.at
+            )
             return None if ours else command
         if not ours:
             return None

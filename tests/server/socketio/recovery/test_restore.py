@@ -752,3 +752,29 @@ def test_what_is_known_from_a_young_process_comes_once(mesh: Mesh, person: Perso
     assert person.recovered == [False, True]
     later = ["first", "second"] if hears_all else ["second", "first"]
     assert person.got == ["early", *later, "third"]
+
+
+@pytest.mark.parametrize("way", ["asked", "handed over"])
+def test_credentials_end_wherever_the_client_comes_back(mesh: Mesh, person: Person, way: str) -> None:
+    late = Person(mesh)
+    late.connect(1)
+    for each, seconds in ((person, 60), (late, 20)):
+        mesh[1].hub.expire("/", each.sid, mesh[1].services.wall() + seconds)
+    mesh[1].run()
+    for each in (person, late):
+        each.lose()
+    mesh.emit(2, "missed")
+    mesh.flow()
+    if way == "handed over":
+        mesh.hand_over(1, 2)
+    mesh.advance(30)
+    for each in (person, late):
+        each.connect(3)
+        mesh.flow()
+        each.look()
+    assert (person.recovered, person.got) == ([False, True], ["missed"])
+    assert (late.recovered, late.got) == ([False, False], [])
+    mesh.advance(30)
+    person.look()
+    assert person.got == ["missed", "closing"]
+    assert late.sid in mesh[3].hub.adapters()["/"].members_of(None)
