@@ -36,6 +36,10 @@ RUN = {
         "html": (1, "e2e/test_pages_in_browser.py"),
     },
     "docs/how-to/containers.md": {"yaml": (1, "e2e/test_how_to_pages.py")},
+    "docs/how-to/credentials-that-end.md": {
+        "python": (2, "e2e/test_how_to_pages.py"),
+        "js": (1, "e2e/test_pages_in_browser.py"),
+    },
     "docs/how-to/django.md": {"python": (3, "e2e/test_how_to_pages.py")},
     "docs/how-to/event-does-not-arrive.md": {
         "python": (2, "e2e/test_event_does_not_arrive.py"),

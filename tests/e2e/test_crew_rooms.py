@@ -192,6 +192,23 @@ def test_a_client_is_sent_away_from_any_worker(crew: Membership) -> None:
     guest.close()
 
 
+def test_a_client_ends_with_its_credentials_whoever_says_when(crew: Membership) -> None:
+    guest = Member(crew.server.url)
+    home = guest.call("where")
+    speaker = next(members[0] for worker, members in crew.members.items() if worker != home)
+    speaker.call("expire", guest.sid, 3600)
+    guest.call("expire", guest.sid, 1)
+    assert guest.closing.get(timeout=PATIENCE_SECONDS)["reason"] == "auth expired"
+    guest.gone.get(timeout=PATIENCE_SECONDS)
+    guest.close()
+    other = Member(crew.server.url)
+    speaker = next(members[0] for worker, members in crew.members.items() if worker != other.call("where"))
+    speaker.call("expire", other.sid, 1)
+    assert other.closing.get(timeout=PATIENCE_SECONDS)["reason"] == "auth expired"
+    other.gone.get(timeout=PATIENCE_SECONDS)
+    other.close()
+
+
 def test_a_worker_that_stands_still_blocks_nobody(crew: Membership) -> None:
     """Stopped, it is neither heard nor waited for more than once; continued, it has missed nothing."""
     stopped = crew.one_of_each()[3].call("where")

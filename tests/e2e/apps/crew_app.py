@@ -5,6 +5,7 @@ It must not know how many workers there are; `where` says which one it is.
 
 import os
 import threading
+import time
 from typing import Any
 
 import flask
@@ -92,6 +93,11 @@ def rooms_of(sid: str | None = None) -> list[Any]:
 @socketio.on("kick")
 def kick(sid: str, reason: str | None = None) -> None:
     socketio.disconnect(sid, reason=reason)
+
+
+@socketio.on("expire")
+def expire(sid: str, seconds: float) -> None:
+    socketio.expire(sid, time.time() + seconds)
 
 
 @socketio.on_room_join()

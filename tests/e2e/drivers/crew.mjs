@@ -63,4 +63,18 @@ await run(`many workers, socket.io-client 4, ${workers} workers`, {
     assert.equal((await gone)[0], "io server disconnect");
     closeAll();
   },
+
+  "credentials that end, set by another worker; it joins again by hand": async () => {
+    const [speaker, guest] = await oneOfEach();
+    const closing = next(guest, "closing");
+    const gone = next(guest, "disconnect");
+    speaker.emit("expire", guest.id, 1);
+    assert.equal((await closing)[0].reason, "auth expired");
+    assert.equal((await gone)[0], "io server disconnect");
+    const back = next(guest, "connect");
+    guest.connect();
+    await back;
+    assert.equal(typeof (await guest.emitWithAck("where")), "number");
+    closeAll();
+  },
 });

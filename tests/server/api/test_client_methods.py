@@ -79,3 +79,27 @@ def test_sessions_are_a_dictionary_per_client(served: Served) -> None:
 def test_call_needs_an_addressee(served: Served) -> None:
     with pytest.raises(ValueError, match="one client"):
         served.server.call("q")
+
+
+def test_a_class_ends_the_credentials_of_its_own_clients(served: Served) -> None:
+    reasons: list[str] = []
+
+    class Shop(Namespace):
+        def on_disconnect(self, sid: str, reason: str) -> None:
+            reasons.append(reason)
+
+    shop = Shop("/shop")
+    served.server.register_namespace(shop)
+    peer = served.peer()
+    peer.say("0/shop,")
+    sid = peer.heard()[0].split('"sid":"')[1].split('"')[0]
+    soon = served.world.services.wall() + 5
+    served.server.expire(sid, soon)  # of another namespace: nobody
+    shop.expire(sid, soon + 5)
+    with pytest.raises(ValueError, match="has passed"):
+        shop.expire(sid, soon - 10)
+    served.world.run()
+    served.world.advance(5)
+    assert peer.heard() == []
+    served.world.advance(5)
+    assert (peer.heard()[-1], reasons) == ("1/shop,", ["auth expired"])

@@ -445,6 +445,17 @@ def test_a_client_elsewhere_is_sent_away_and_told_why(seated: Seated) -> None:
     assert seated.heard() == {}
 
 
+def test_a_client_elsewhere_ends_at_its_moment(seated: Seated) -> None:
+    told: list[Any] = []
+    world = seated.cluster.worlds[2]
+    world.on("disconnect", lambda socket, reason: told.append(reason))
+    hub(seated).expire("/", seated.sids["a2"], world.services.wall() + 5)
+    assert seated.heard() == {}
+    seated.cluster.advance(6)
+    (closing, goodbye) = seated.heard()["a2"]
+    assert ("auth expired" in closing, goodbye, told) == (True, "1", ["auth expired"])
+
+
 def test_entering_elsewhere_has_a_verdict(seated: Seated) -> None:
     ask = seated.cluster.ask
     ask(lambda: hub(seated).enter("/", seated.sids["a2"], "red"))
