@@ -15,7 +15,7 @@ from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.app_run import replace_run
 from python_server.api.flask_socketio.context import ClientState, EventContexts, current_request, in_event
 from python_server.api.flask_socketio.event_runner import SOCKET_KEY, EventRunner
-from python_server.api.flask_socketio.membership import Membership
+from python_server.api.flask_socketio.membership import RoomMembership
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.flask_socketio.run import Mounted, run_application
 from python_server.api.flask_socketio.server import Server
@@ -66,7 +66,7 @@ class ServedBy(Enum):
     TEST_CLIENTS = auto()
 
 
-class SocketIO(Membership):
+class SocketIO(RoomMembership):
     """Socket.IO for a Flask application, with the API of Flask-SocketIO 5 (docs/migration.md).
 
         socketio = SocketIO(app, cors_allowed_origins="https://shop.example")

@@ -14,7 +14,7 @@ from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.values import RoomName
 
 
-class Membership(Registration):
+class RoomMembership(Registration):
     """Who is connected, and in which rooms.
 
     Attributes:
