@@ -47,8 +47,8 @@ class ClusterReceiver:
     Attributes:
         adapters: of the hub, by namespace. hear: takes an envelope into the recovery log, and returns what of
             it is to be delivered. reached: how far the stream was read that machines share.
-        disconnect: called with (namespace, sid, detail) for a client of this process. expire: with (namespace,
-            sid, moment).
+        disconnect: called with (namespace, sid, detail) for a client of this process.
+        expire: with (namespace, sid, moment).
         ask: has clients of this process asked for acks.
         fetch: answers for clients that seem to have come back elsewhere; None where there is no recovery.
         tracer: makes spans of what is delivered.
