@@ -51,7 +51,7 @@ HOUSE = """
                tracer cluster.receiver cluster.broker.stream_reader
                cluster.broker.stream cluster.broker.records recovery.awaited recovery.log
                recovery.stream_record recovery.machine_events recovery.checkpoints
-               recovery.stream_log services recovery.restore rooms handler_runner broadcaster traced
+               recovery.stream_log services presence recovery.restore rooms handler_runner broadcaster traced
                recovery.stream_client recovery.stream_restore connections dispatcher server
                cluster.broker.services cluster.broker.entries cluster.broker.shared_stream
                cluster.broker.backplane

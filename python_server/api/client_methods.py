@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from python_server.api.keywords import SessionData
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments
@@ -61,14 +62,45 @@ class ClientMethods:
         values = self._hub.call(event, as_arguments(data), namespace or self.namespace, target, timeout)
         return None if not values else values[0] if len(values) == 1 else tuple(values)
 
-    def enter_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
-        """Put a client into a room of `namespace`.
+    def enter_room(
+        self,
+        sid: str,
+        room: RoomName,
+        namespace: str | None = None,
+        *,
+        meta: dict[str, Any] | None = None,
+        key: str | None = None,
+    ) -> None:
+        """Put a client into a room of `namespace`; `meta` and `key` as of `python_server.join_room`.
 
             server.enter_room(sid, "readers")
 
-        Raises ValueError: the client is not connected, or the room is the private room of another client.
+        Raises ValueError: the client is not connected, or the room is the private room of another client;
+            `meta` is too large. TypeError: `meta` cannot be written as JSON.
         """
-        self._hub.enter(namespace or self.namespace, sid, room)
+        self._hub.enter(namespace or self.namespace, sid, room, meta, key)
+
+    def update_meta(
+        self, sid: str, room: RoomName, meta: dict[str, Any], namespace: str | None = None
+    ) -> None:
+        """Replace what is known of a client in a room of `namespace`. Nothing happens if it is not there.
+
+            server.update_meta(sid, "readers", {"name": "Ann"})
+
+        Raises ValueError, TypeError: `meta` is too large, or cannot be written as JSON.
+        """
+        self._hub.update(namespace or self.namespace, sid, room, meta)
+
+    def room_members(self, room: RoomName, namespace: str | None = None, *, meta: bool = False) -> list[Any]:
+        """Return the clients in a room of `namespace`, on all workers and machines; in None: all.
+
+            sids = server.room_members("readers")
+
+        Returns: their sids; with `meta` of each {"sid": "...", "key": "..." or None, "meta": {...} or None}.
+        """
+        find = self._hub.details_of if meta else self._hub.members_of
+        found: list[Any] = find(namespace or self.namespace, room)
+        return found
 
     def leave_room(self, sid: str, room: RoomName, namespace: str | None = None) -> None:
         """Take a client out of a room of `namespace`.

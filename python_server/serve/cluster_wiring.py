@@ -99,6 +99,7 @@ def make_cluster(
             names=names,
             room_held=backplane.room_held if isinstance(backplane, BrokerBackplane) else None,
             rooms_max_count=settings.rooms_max_count,
+            meta_max_bytes=settings.meta_max_bytes,
             records=backplane.records if isinstance(backplane, BrokerBackplane) else None,
             tracer=None if given.tracing is None else given.tracing.tracer,
             observer=sockets_log,

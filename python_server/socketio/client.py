@@ -16,6 +16,7 @@ from python_server.net.client_backlog import Backlog
 from python_server.net.states import StateEnum
 from python_server.net.system import TimerLike
 from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.cluster.requests import Member
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
 from python_server.socketio.traffic import Traffic
@@ -123,6 +124,7 @@ class Socket:
         traffic: of its namespace; None: nobody counts.
         authorized_until: when it is sent away, in seconds since 1970; None: never. expiry_timer: then, or
             earlier.
+        members: what it is in rooms where that is known; None: nowhere.
         acks: called with the values, or with None when the client has left.
         buckets: what is left of each rate-limited event.
     """
@@ -145,6 +147,7 @@ class Socket:
     traffic: Traffic | None = None
     authorized_until: float | None = None
     expiry_timer: TimerLike | None = None
+    members: dict[Any, Member] | None = None
 
     @property
     def recovered(self) -> bool:
@@ -159,6 +162,7 @@ class Socket:
         self.data = record.data
         self.last_offset = record.last_offset
         self.authorized_until = record.authorized_until
+        self.members = {**record.members} or None
         for envelope in missed:
             self.last_offset = envelope.offset
             self.send(envelope.prepared)

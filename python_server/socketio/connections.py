@@ -5,6 +5,7 @@ Must not know: events, acks that are waited for, how a packet comes in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -49,6 +50,8 @@ class Connections:
     _runner: HandlerRunner
     _restorer: Restorer | StreamRestorer | None
     _observer: SocketObserver | None
+    # Called when the first session ends because this process does.
+    _ending: Callable[[], None]
 
     def connect(self, client: Client, packet: Packet) -> None:
         """A CONNECT packet. Raises PacketError."""
@@ -126,6 +129,8 @@ class Connections:
         """The one way out of a namespace."""
         connected = socket.state is SocketState.CONNECTED
         socket.reason = reason
+        if reason is DisconnectReason.SERVER_SHUTTING_DOWN:
+            self._ending()
         # One that has come back and not been answered yet may come once more, as what it was.
         known = connected or (socket.recovered and socket.state is SocketState.PENDING)
         if known and socket.recovery is not None and isinstance(reason, DisconnectReason):

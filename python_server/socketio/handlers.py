@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from python_server.socketio.client import Handler
-from python_server.socketio.values import RoomName
 
 ANY: Final = "*"
 # These two are the namespace's own; a catch-all event does not get them.
 RESERVED: Final = frozenset({"connect", "disconnect"})
 
-Presence = Callable[[str, str, str, RoomName], None]
+# Called with (kind, namespace, sid, room), and where it is known the metadata.
+Presence = Callable[..., None]
 
 
 class Handlers:
@@ -30,7 +30,8 @@ class Handlers:
         self._whole: dict[str, Handler] = {}
         self._methods: dict[str, frozenset[str]] = {}  # of those handlers of a whole namespace that tell
         self._open: set[str] = {"/"}
-        # Hears ("join" or "leave", namespace, sid, room) of the clients of this process.
+        # Hears ("join" or "leave", namespace, sid, room) of the clients of this process; with metadata also
+        # "update", and of all processes, in one of them.
         self.presence: Presence | None = None
 
     def on(self, namespace: str, event: str, handler: Handler) -> None:

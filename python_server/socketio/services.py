@@ -74,6 +74,7 @@ class HubServices:
     # when the last one has left it.
     room_held: Callable[[str, RoomName, bool], None] | None = None
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
+    meta_max_bytes: int = 4096  # of what is known of a client in one room
     observer: SocketObserver | None = None
     traffic_of: TrafficOf | None = None
     tracer: Tracer | None = None

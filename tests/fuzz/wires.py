@@ -188,6 +188,7 @@ class Wired:
         heard = (running.rooms.adapters, running.broadcaster.hear, lambda marks: None)
         connections = running.connections
         done = (connections.disconnect, connections.expire, running.broadcaster.ask_here)
+        done = (*done, running.rooms.enter_here, running.rooms.update_here, running.presence)
         self._receiver = ClusterReceiver(*heard, *done)
         self._pushes = PushReader(READ_MAX_BYTES)
         codec = TextCodec() if seed % 2 else MsgpackCodec()

@@ -5,7 +5,7 @@ Must not know: selectors, frames, transports; how an event's context is made.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.registration import Registration
@@ -36,14 +36,17 @@ class RoomMembership(Registration):
         else:
             self.server.close_room(room, namespace)
 
-    def room_members(self, room: RoomName = None, namespace: str | None = None) -> list[str]:
+    def room_members(
+        self, room: RoomName = None, namespace: str | None = None, *, meta: bool = False
+    ) -> list[Any]:
         """Return the clients in a room of "/" or `namespace`, on all workers and machines.
 
             sids = socketio.room_members("quiz 7")
 
-        Returns: their sids. Without a room, the sids of all clients in the namespace.
+        Returns: their sids; with `meta` of each {"sid": "...", "key": "..." or None, "meta": {...} or None}.
+        Without a room, all clients in the namespace.
         """
-        return self._hub.members_of(namespace or DEFAULT_NAMESPACE, room)
+        return self.server.room_members(room, namespace, meta=meta)
 
     def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
         """Disconnect a client from the namespace.

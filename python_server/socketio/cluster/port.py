@@ -55,7 +55,10 @@ class CommandKind(StrEnum):
     ENTER = "enter_room"
     LEAVE = "leave_room"
     CLOSE_ROOM = "close_room"
-    EXPIRE = "expire"  # ours alone
+    # Ours alone
+    EXPIRE = "expire"
+    UPDATE = "update_meta"
+    PRESENCE = "presence"  # what changes among the members with metadata, see `requests.PresenceWord`
 
 
 class Command(Struct, frozen=True):
@@ -66,6 +69,7 @@ class Command(Struct, frozen=True):
         detail: of DISCONNECT: why; it reaches the client as the event `closing`.
         place: as an Envelope's.
         at: of EXPIRE: when, in seconds since 1970; None: never.
+        data: of ENTER and UPDATE: a `requests.Member` or None; of PRESENCE: a `requests.PresenceWord`.
     """
 
     kind: CommandKind
@@ -75,6 +79,7 @@ class Command(Struct, frozen=True):
     detail: str | None = None
     place: int = 0
     at: float | None = None
+    data: JSONValue = None
 
 
 class StreamMarks(Struct, frozen=True):
@@ -110,6 +115,8 @@ class QuestionKind(StrEnum):
 
     ACKS = "acks"
     MEMBERS = "members"
+    DETAILS = "members with metadata"
+    PRESENCE = "presence"  # what one process, or each, knows of its own members with metadata
     ROOMS = "rooms"
     ENTER = "enter"
     SETTLED = "settled"  # of siblings alone: answered behind all that came before it on the same way

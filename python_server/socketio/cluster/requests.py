@@ -52,11 +52,53 @@ class AckHeard(msgspec.Struct, tag="heard", forbid_unknown_fields=True):
     values: Packed | None
 
 
+class Member(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a client in a room.
+
+    Attributes:
+        key: joins several clients of one user; None: it stands for itself. text: its metadata, as JSON.
+    """
+
+    key: str | None
+    text: str
+
+
 class EnterQuestion(msgspec.Struct, forbid_unknown_fields=True):
     """Put a client into a room. Answered by True (done), False (not here) or a sentence that refuses."""
 
     sid: str
     room: Room
+    member: Member | None = None
+
+
+class PresenceWord(msgspec.Struct, array_like=True):
+    """What a process says of its members with metadata, or of what it has told the application.
+
+    Attributes:
+        owner: the process. number: of its words that change something; one more each time.
+        what: "here": the sid is there with that metadata, None: no more. "told": so was told. "alive". "bye".
+    """
+
+    owner: str
+    number: int
+    what: str
+    key: str = ""
+    text: str | None = None
+
+
+class PresenceState(msgspec.Struct, array_like=True):
+    """A part of all that a process says of itself.
+
+    Attributes:
+        members, told: namespace, room, key, sid, metadata. leads: it tells the application. more: to follow.
+    """
+
+    owner: str
+    number: int
+    members: list[tuple[str, Room, str, str, str]]
+    told: list[tuple[str, Room, str, str, str]]
+    leads: bool
+    more: bool
 
 
 def convert(data: JSONValue, shape: Any) -> Any:

@@ -171,7 +171,7 @@ class Restorer:
         record.rooms = rooms
         record.last_offset = socket.last_offset
         record.data = socket.data
-        record.authorized_until = socket.authorized_until
+        record.authorized_until, record.members = socket.authorized_until, {**(socket.members or {})}
         self._log.save(record, self._services.now())
 
     def closed(self, socket: Socket) -> None:

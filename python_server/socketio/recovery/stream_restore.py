@@ -270,8 +270,9 @@ class StreamRestorer:
             return
         record, missed = found
         names = (record.namespace, record.sid, record.pid)
-        known = {"data": record.data, "authorized_until": record.authorized_until}
-        socket.come_back(RecoveryRecord(*names, last_offset=lookup.offset, **known), missed)
+        was = RecoveryRecord(*names, data=record.data, last_offset=lookup.offset, members=record.members)
+        was.authorized_until = record.authorized_until
+        socket.come_back(was, missed)
         if socket.state is SocketState.CLOSED:  # it is more than may wait for a client
             return
         self._log.take_over(record, missed, self._services.now())

@@ -201,6 +201,7 @@ class BrokerBackplane:
             self._publisher.publish(self._channels.of_emit(message.namespace, message.rooms), payload)
         else:
             names = {"sid": message.sid, "room": message.room, "detail": message.detail, "at": message.at}
+            names["data"] = message.data
             given = {key: value for key, value in names.items() if value is not None}
             self._publisher.publish(
                 self._channels.shared, write_command(message.kind, name, message.namespace, **given)

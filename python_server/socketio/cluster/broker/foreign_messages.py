@@ -42,6 +42,7 @@ Names = tuple[str, Sequence[Room] | None, Sequence[Room]]
 COMMANDS: Final = {kind.value: kind for kind in CommandKind}
 WORDS: Final = {word.value: word for word in Word}
 ROOMLESS: Final = frozenset({CommandKind.DISCONNECT.value, CommandKind.EXPIRE.value})
+SIDLESS: Final = frozenset({CommandKind.CLOSE_ROOM.value, CommandKind.PRESENCE.value})
 METHODS: Final = frozenset({"emit", "callback", *COMMANDS, *WORDS})
 # A client's own room, in python-socketio too: it ends with 20 characters of base64url.
 SID: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]{20}\Z")
@@ -166,7 +167,7 @@ def _check(message: WireMessage) -> None:
         if message.sid is None or message.id is None or message.host_id is None:
             raise WireError("foreign message", "a callback without sid, id or host_id")
     elif method in COMMANDS:
-        if method != CommandKind.CLOSE_ROOM and type(message.sid) is not str:
+        if method not in SIDLESS and type(message.sid) is not str:
             raise WireError("foreign message", f"{method} names no client")
         if method not in ROOMLESS and (message.room is None or isinstance(message.room, list)):
             raise WireError("foreign message", f"{method} names no room")
@@ -346,9 +347,14 @@ def _one_or_list(rooms: Sequence[Room]) -> Room | list[Room]:
     return rooms[0] if len(rooms) == 1 else list(rooms)
 
 
-def write_command(method: str, host_id: str, namespace: str, **names: Room | float | None) -> bytes:
-    """A disconnect, expire, enter_room, leave_room, close_room (of sid, at, room), or a word between our
-    servers."""
+def data_of(message: WireMessage) -> JSONValue:
+    """Of a command; None where it has none. Raises WireError."""
+    return None if message.data == EMPTY else _loads(message.data)
+
+
+def write_command(method: str, host_id: str, namespace: str, **names: JSONValue) -> bytes:
+    """A disconnect, expire, enter_room, leave_room, close_room (of sid, at, room, data), or a word between
+    our servers."""
     message = {"method": method, **names, "namespace": namespace, "host_id": host_id}
     return dumps(message).encode()
 

@@ -328,7 +328,15 @@ def test_a_question_with_data_that_nobody_here_understands_is_ended_and_refused(
     asking = Asking(next(iter(here.requests._asked)), here.requests.name, "rooms", "/", {"sid": "a"})
     nothing: Any = None
     clients = ClusterReceiver(
-        {}, hear=nothing, reached=nothing, disconnect=nothing, expire=nothing, ask=nothing
+        {},
+        hear=nothing,
+        reached=nothing,
+        disconnect=nothing,
+        expire=nothing,
+        ask=nothing,
+        enter=nothing,
+        update=nothing,
+        presence=nothing,
     )
     answer: Any = there.requests.answer_alone if alone else there.requests.answer
     asked = (asking, clients) if alone else (asking, "there", clients, NoBackplane())
