@@ -32,6 +32,8 @@ from python_server.socketio.values import JSONValue
 BEAT_SECONDS: Final = 5.0
 SILENT_SECONDS: Final = 15.0
 ASK_SECONDS: Final = 5.0
+# How long after a change of who tells it is awaited what only the one before has heard by then.
+SETTLE_SECONDS: Final = 1.0
 # Of one answer; between two of them the loop serves others.
 PART_COUNT: Final = 500
 
@@ -80,6 +82,7 @@ class Presence:
     _parts: dict[str, list[PresenceState]] = field(default_factory=dict)
     _left: set[str] = field(default_factory=set)
     _beat_at: float | None = None
+    _has_told: bool = False  # something, since others have
 
     def __post_init__(self) -> None:
         self.name = f"{int(self._services.wall() * 1000):014}.{self._services.names.make()}"
@@ -108,6 +111,7 @@ class Presence:
         if word.what == "bye":
             self._left.add(word.owner)
             self._forget([word.owner])
+            self._services.call_later(SETTLE_SECONDS, self._settle_all)
             return
         self._begin()
         other = self._others.get(word.owner)
@@ -123,6 +127,7 @@ class Presence:
             other.number = word.number
             place = (command.namespace, "" if command.room is None else command.room, word.key)
             if word.what == "told":
+                self._has_told = False
                 self._note(place, str(command.sid), word.text)
             else:
                 self._put(place, str(command.sid), word.owner, word.text)
@@ -139,11 +144,12 @@ class Presence:
             for sid, (owner, text) in sids.items()
             if owner == self.name
         ]
-        told = [(*place, *last) for place, last in self._told.items()] if self._leads else []
+        has_told = self._has_told or self._leads
+        told = [(*place, *last) for place, last in self._told.items()] if has_told else []
         for first in range(0, max(len(members), len(told), 1), PART_COUNT):
             here, said = members[first : first + PART_COUNT], told[first : first + PART_COUNT]
             more = first + PART_COUNT < max(len(members), len(told))
-            state = PresenceState(self.name, self._number, here, said, self._leads, more)
+            state = PresenceState(self.name, self._number, here, said, has_told, more)
             reply(plain(state), last=not more)
 
     def _heard(self, part: JSONValue) -> None:
@@ -157,14 +163,16 @@ class Presence:
         del self._parts[state.owner]
         self._drop([state.owner])
         self._others[state.owner] = Other(state.number, self._services.now())
-        if state.leads:
+        if state.has_told:
             self._told.clear()
         for each in parts:
             for namespace, room, key, sid, text in each.told:
                 self._note((namespace, room, key), sid, text)
             for namespace, room, key, sid, text in each.members:
                 self._put((namespace, room, key), sid, state.owner, text)
-        self._settle_all()
+        if self._stage is Stage.READY:
+            self._settle_held()
+            self._services.call_later(SETTLE_SECONDS, self._settle_all)
 
     # Beginning, asking, beating
 
@@ -190,7 +198,9 @@ class Presence:
             self._parts.pop(owner, None)
         elif self._stage is Stage.ASKING:
             self._stage = Stage.READY
-            self._settle_all()
+            self._settle_held()
+            if not self._services.backplane.alone:
+                self._services.call_later(SETTLE_SECONDS, self._settle_all)
 
     def _beat(self) -> None:
         """As long as the loop turns."""
@@ -208,6 +218,7 @@ class Presence:
         silent = [name for name, other in self._others.items() if other.heard_at <= now - SILENT_SECONDS]
         if silent:
             self._forget(silent)
+            self._settle_all()
 
     def _say(
         self, what: str, place: Place = NOWHERE, sid: str | None = None, text: str | None = None
@@ -240,7 +251,7 @@ class Presence:
     def _forget(self, owners: Iterable[str]) -> None:
         """Those processes have ended."""
         self._drop(owners)
-        self._settle_all()
+        self._settle_held()
 
     def _drop(self, owners: Iterable[str]) -> None:
         for owner in owners:
@@ -249,9 +260,15 @@ class Presence:
             for sid in [sid for sid, (owner, _) in sids.items() if owner in owners]:
                 self._put(place, sid, "", None)
 
-    def _settle_all(self) -> None:
+    def _settle_held(self) -> None:
         if self._leads:
-            for place in [*self._holders, *(place for place in self._told if place not in self._holders)]:
+            for place in [*self._holders]:
+                self._settle(place)
+
+    def _settle_all(self) -> None:
+        self._settle_held()
+        if self._leads:
+            for place in [place for place in self._told if place not in self._holders]:
                 self._settle(place)
 
     def _settle(self, place: Place) -> None:
@@ -271,5 +288,6 @@ class Presence:
         else:
             return
         self._number += 1
+        self._has_told = True
         self._say("told", place, sid, None if kind == "leave" else text)
         self._tell(kind, place[0], sid, place[1], text)

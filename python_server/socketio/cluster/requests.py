@@ -90,14 +90,15 @@ class PresenceState(msgspec.Struct, array_like=True):
     """A part of all that a process says of itself.
 
     Attributes:
-        members, told: namespace, room, key, sid, metadata. leads: it tells the application. more: to follow.
+        members, told: namespace, room, key, sid, metadata. has_told: `told` is what counts.
+        more: parts are to follow.
     """
 
     owner: str
     number: int
     members: list[tuple[str, Room, str, str, str]]
     told: list[tuple[str, Room, str, str, str]]
-    leads: bool
+    has_told: bool
     more: bool
 
 
