@@ -53,6 +53,9 @@ class Stage(Enum):
     LEAVING = auto()  # it ends, and they know
 
 
+NEW: Final = Stage.NEW  # a global: asked for with every change
+
+
 @dataclass(slots=True)
 class Other:
     """Another process: the number of its last word, and when that came."""
@@ -89,10 +92,12 @@ class Presence:
 
     def changed(self, place: Place, sid: str, text: str | None) -> None:
         """A client of this process is there, with that metadata; None: it has left."""
-        self._begin()
+        if self._stage is NEW:
+            self._begin()
         self._put(place, sid, self.name, text)
-        self._number += 1
-        self._say("here", place, sid, text)
+        if not self._services.backplane.alone:
+            self._number += 1
+            self._say("here", place, sid, text)
         self._settle(place)
 
     def leave(self) -> None:
@@ -224,7 +229,7 @@ class Presence:
         self, what: str, place: Place = NOWHERE, sid: str | None = None, text: str | None = None
     ) -> None:
         backplane, (namespace, room, key) = self._services.backplane, place
-        if not backplane.alone and (self._stage is not Stage.LEAVING or what == "bye"):
+        if self._stage is not Stage.LEAVING or what == "bye":
             word = plain(PresenceWord(self.name, self._number, what, key, text))
             backplane.publish(Command(CommandKind.PRESENCE, namespace, sid, room, data=word))
 
@@ -232,15 +237,18 @@ class Presence:
 
     @property
     def _leads(self) -> bool:
-        return self._stage is Stage.READY and all(self.name < name for name in self._others)
+        return self._stage is Stage.READY and (not self._others or self.name < min(self._others))
 
     def _put(self, place: Place, sid: str, owner: str, text: str | None) -> None:
-        sids = self._holders.setdefault(place, {})
-        sids.pop(sid, None)
-        if text is not None:
+        sids = self._holders.get(place)
+        if sids is not None:
+            sids.pop(sid, None)
+        elif text is not None:
+            sids = self._holders[place] = {}
+        if sids is not None and text is not None:
             sids[sid] = (owner, text)
         elif not sids:
-            del self._holders[place]
+            self._holders.pop(place, None)
 
     def _note(self, place: Place, sid: str, text: str | None) -> None:
         if text is None:
@@ -277,9 +285,10 @@ class Presence:
             return
         sids, told = self._holders.get(place), self._told.get(place)
         if sids:
-            sid, (_, text) = next(reversed(sids.items()))
+            sid = next(reversed(sids))
+            text = sids[sid][1]
             kind = "join" if told is None else "update"
-            self._note(place, sid, text)
+            self._told[place] = (sid, text)
             if told is not None and told[1] == text:
                 return
         elif told is not None:
@@ -287,7 +296,8 @@ class Presence:
             del self._told[place]
         else:
             return
-        self._number += 1
-        self._has_told = True
-        self._say("told", place, sid, None if kind == "leave" else text)
+        if not self._services.backplane.alone:
+            self._number += 1
+            self._has_told = True
+            self._say("told", place, sid, None if kind == "leave" else text)
         self._tell(kind, place[0], sid, place[1], text)

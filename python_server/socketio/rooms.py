@@ -41,6 +41,10 @@ Moved = Callable[[str, str, str, RoomName, bool], None]
 Described = Callable[[Socket, Place, str | None], None]
 
 
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def member_of(meta: object, key: object, most_bytes: int) -> Member | None:
     """What is known of a client in a room, as it travels; None: nothing is.
 
@@ -57,10 +61,10 @@ def member_of(meta: object, key: object, most_bytes: int) -> Member | None:
         text = dumps(meta or {})
     except RecursionError:
         raise ValueError("meta= is nested too deeply") from None
-    size = len(text.encode()) + len((key or "").encode())
+    size = _size(text) + _size(key or "")
     if size > most_bytes:
         raise ValueError(f"meta= and key= have {size} bytes, allowed are {most_bytes}: see meta_max_bytes")
-    if text.count("[") + text.count("{") > DEPTH_MAX_COUNT:
+    if size > DEPTH_MAX_COUNT and text.count("[") + text.count("{") > DEPTH_MAX_COUNT:
         loads(text)  # which looks
     return Member(key, text)
 
