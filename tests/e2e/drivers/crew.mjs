@@ -64,6 +64,19 @@ await run(`many workers, socket.io-client 4, ${workers} workers`, {
     closeAll();
   },
 
+  "who is there": async () => {
+    const [watcher, ...tabs] = await oneOfEach();
+    await watcher.emitWithAck("join", "watchers of node");
+    const joined = next(watcher, "said");
+    for (const tab of tabs) await tab.emitWithAck("join as", "node", { name: "é" }, "ann");
+    assert.deepEqual((await joined)[0], ["join", "é"]);
+    assert.deepEqual(await watcher.emitWithAck("who", "node"), tabs.map(() => ["ann", { name: "é" }]));
+    const left = next(watcher, "said");
+    for (const tab of tabs) tab.disconnect();
+    assert.deepEqual((await left)[0], ["leave", "é"]);
+    closeAll();
+  },
+
   "credentials that end, set by another worker; it joins again by hand": async () => {
     const [speaker, guest] = await oneOfEach();
     const closing = next(guest, "closing");

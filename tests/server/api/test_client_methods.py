@@ -103,3 +103,15 @@ def test_a_class_ends_the_credentials_of_its_own_clients(served: Served) -> None
     assert peer.heard() == []
     served.world.advance(5)
     assert (peer.heard()[-1], reasons) == ("1/shop,", ["auth expired"])
+
+
+def test_what_is_known_of_a_member(served: Served) -> None:
+    sid = served.peer().join()
+    server = served.server
+    server.enter_room(sid, "red", meta={"name": "Ann"}, key="ann")
+    server.update_meta(sid, "red", {"name": "Eve"})
+    served.world.run()
+    assert server.room_members("red") == [sid]
+    assert server.room_members("red", meta=True) == [{"sid": sid, "key": "ann", "meta": {"name": "Eve"}}]
+    with pytest.raises(ValueError, match="allowed are 4096"):
+        server.update_meta(sid, "red", {"name": "x" * 5000})

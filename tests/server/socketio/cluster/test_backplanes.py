@@ -534,6 +534,50 @@ def test_each_worker_tells_of_its_own_clients_moves(seated: Seated) -> None:
     assert moves == {0: [], 1: [("join", "/", sid, "red"), ("leave", "/", sid, "red")], 2: []}
 
 
+def test_what_is_known_of_members_elsewhere(seated: Seated) -> None:
+    ask, sid, other = seated.cluster.ask, seated.sids["a1"], seated.sids["a2"]
+    hub(seated, 0).join("/", sid, "red", {"name": "\u00c4nn"}, "ann")
+    seated.cluster.settle()
+    ask(lambda: hub(seated, 0).enter("/", other, "red", {"n": 1}))
+    hub(seated, 2).join("/", seated.sids["a2"], "blue")
+    seated.cluster.settle()
+    found = ask(lambda: hub(seated, 0).details_of("/", "red"))
+    assert sorted(found, key=str) == sorted(
+        [
+            {"sid": sid, "key": "ann", "meta": {"name": "\u00c4nn"}},
+            {"sid": other, "key": None, "meta": {"n": 1}},
+        ],
+        key=str,
+    )
+    hub(seated, 0).update("/", sid, "red", {"name": "Eve"})
+    hub(seated, 0).update("/", sid, "green", {"name": "is not there"})
+    seated.cluster.settle()
+    assert {"sid": sid, "key": "ann", "meta": {"name": "Eve"}} in ask(
+        lambda: hub(seated, 2).details_of("/", "red")
+    )
+    assert ask(lambda: hub(seated, 0).details_of("/", "green")) == []
+    (plain,) = ask(lambda: hub(seated, 1).details_of("/", "blue"))
+    assert plain == {"sid": other, "key": None, "meta": None}
+
+
+def test_several_clients_of_one_user_are_told_of_once(seated: Seated) -> None:
+    moves: list[Any] = []
+    for index in range(3):
+        hub(seated, index).handlers.on_presence(lambda *move: moves.append(move))
+    for index in range(3):
+        hub(seated, index).join("/", seated.sids[f"a{index}"], "red", {"n": 1}, "ann")
+    seated.cluster.settle()
+    assert [(move[0], move[3:]) for move in moves] == [("join", ("red", {"n": 1}))]
+    hub(seated, 0).update("/", seated.sids["a1"], "red", {"n": 2})
+    seated.cluster.settle()
+    assert moves[1:] == [("update", "/", seated.sids["a1"], "red", {"n": 2})]
+    for index in range(3):
+        hub(seated, 1).leave("/", seated.sids[f"a{index}"], "red")
+        seated.cluster.settle()
+    assert [move[0] for move in moves][-1] == "leave"
+    assert [move[0] for move in moves].count("leave") == 1
+
+
 # ---- recovery
 
 

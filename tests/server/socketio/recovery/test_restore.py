@@ -755,6 +755,24 @@ def test_what_is_known_from_a_young_process_comes_once(mesh: Mesh, person: Perso
 
 
 @pytest.mark.parametrize("way", ["asked", "handed over"])
+def test_what_is_known_of_a_member_comes_along(mesh: Mesh, person: Person, way: str) -> None:
+    mesh[1].hub.join("/", person.sid, "news", {"name": "Ann"}, "ann")
+    mesh[1].run()
+    person.lose()
+    mesh.flow()
+    assert mesh[1].hub._running.rooms.adapter("/").details_of("news") == []
+    if way == "handed over":
+        mesh.hand_over(1, 2)
+    person.connect(3)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert mesh[3].hub._running.rooms.adapter("/").details_of("news") == [
+        (person.sid, "ann", '{"name":"Ann"}')
+    ]
+
+
+@pytest.mark.parametrize("way", ["asked", "handed over"])
 def test_credentials_end_wherever_the_client_comes_back(mesh: Mesh, person: Person, way: str) -> None:
     late = Person(mesh)
     late.connect(1)

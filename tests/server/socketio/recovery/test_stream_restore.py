@@ -824,3 +824,25 @@ def test_a_saved_record_says_when_credentials_end(net: Net, person: Person) -> N
         net.advance(60)
     person.look()
     assert person.got == ["closing"]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_is_known_of_a_member_is_in_its_record(net: Net, person: Person, is_killed: bool) -> None:
+    net[0].hub.join("/", person.sid, "news", {"name": "Ann"}, "ann")
+    net[0].hub.update("/", person.sid, "news", {"name": "Eve"})
+    net[0].run()
+    if is_killed:
+        assert saved(net, person).members["news"].text == '{"name":"Eve"}'
+        net[0].hub.update("/", person.sid, "news", {"name": "Bob"})
+        net[0].run()
+        net.flow()
+        assert net.records == {}, "it is not true any more"
+        assert saved(net, person) is not None
+        die(net, 0)
+    else:
+        person.lose()
+    person.connect(1)
+    assert person.recovered == [False, True]
+    worlds = [end.world for end in net.ends]
+    told = [world.hub._running.rooms.adapter("/").details_of("news") for world in worlds]
+    assert [(person.sid, "ann", '{"name":"%s"}' % ("Bob" if is_killed else "Eve"))] in told
