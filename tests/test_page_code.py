@@ -70,6 +70,7 @@ RUN = {
         "python": (2, "e2e/test_how_to_pages.py"),
         "html": (1, "e2e/test_pages_in_browser.py"),
     },
+    "docs/how-to/who-is-there.md": {"python": (1, "e2e/test_how_to_pages.py")},
     "docs/how-to/tracing.md": {"python": (1, "e2e/test_tracing.py")},
     "docs/index.md": {"python": (1, "e2e/test_page_blocks.py")},
     "docs/operations.md": {"yaml": (2, "e2e/test_operations.py")},

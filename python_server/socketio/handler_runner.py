@@ -150,8 +150,8 @@ class HandlerRunner:
 
         waiting.start(lambda outcome: post(go_on, partial(conclude, outcome)))
 
-    @property
     def has_presence(self) -> bool:
+        """Is there a handler of rooms?"""
         return self._handlers.presence is not None
 
     def room_changed(

@@ -70,10 +70,12 @@ class Presence:
 
     Attributes:
         name: of this process; that of an older one comes first.
+        has_handlers: one without hears nothing, and does not count.
     """
 
     _services: HubServices
     _tell: Tell
+    has_handlers: Callable[[], bool]
     name: str = field(init=False)
     _stage: Stage = Stage.NEW
     _number: int = 0
@@ -111,7 +113,7 @@ class Presence:
     def hear(self, command: Command) -> None:
         """Raises Malformed."""
         word: PresenceWord = convert(command.data, PresenceWord)
-        if word.owner == self.name or word.owner in self._left:
+        if word.owner == self.name or word.owner in self._left or not self.has_handlers():
             return
         if word.what == "bye":
             self._left.add(word.owner)

@@ -60,7 +60,7 @@ class RunningServer:
         recovery = configuration.recovery
         self.runner: HandlerRunner = HandlerRunner(services, configuration.codec, handlers, observer)
         self.services = services
-        self.presence: Presence = Presence(services, self.runner.tell_presence)
+        self.presence: Presence = Presence(services, self.runner.tell_presence, self.runner.has_presence)
         self.restorer: Restorer | StreamRestorer | None = None
         moved = self.runner.room_changed
         if isinstance(recovery, RecoveryLog):
@@ -118,7 +118,7 @@ class RunningServer:
     def _described(self, socket: Socket, place: Place, text: str | None) -> None:
         if isinstance(self.restorer, StreamRestorer):
             self.restorer.changed(socket)
-        if self.runner.has_presence:
+        if self.runner.has_presence():
             self.presence.changed(place, socket.sid, text)
 
     def _moved(

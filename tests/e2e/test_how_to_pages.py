@@ -199,6 +199,44 @@ def test_a_login_that_ends(serve: Any, tmp_path: Path) -> None:
     client.close()
 
 
+def test_who_is_there(serve: Any, tmp_path: Path) -> None:
+    (block,) = blocks("who-is-there.md", "python")
+    (tmp_path / "lobby.py").write_text(block)
+    server = serve(tmp_path, "lobby:app", "--workers", "2")
+    told: queue.Queue[Any] = queue.Queue()
+
+    def tab(name: str) -> tuple[OrderedClient, queue.Queue[Any]]:
+        client, here = OrderedClient(), queue.Queue[Any]()
+        client.on("here", here.put)
+        client.connect(server.url, auth={"name": name}, transports=["websocket"])
+        return client, here
+
+    watcher = OrderedClient()
+    for word in ("came", "went"):
+        watcher.on(word, lambda meta, word=word: told.put((word, meta)))
+    watcher.connect(server.url, auth={"name": "watcher"}, transports=["websocket"])
+    quiet = {"name": "ann", "typing": False}
+    tabs = [tab("ann") for _ in range(6)]
+    for _, here in tabs:
+        assert here.get(timeout=WAIT_SECONDS)["ann"] == quiet
+    assert told.get(timeout=WAIT_SECONDS) == ("came", {"name": "watcher", "typing": False})
+    assert told.get(timeout=WAIT_SECONDS) == ("came", quiet)
+    tabs[0][0].emit("typing", ("ann", True))
+    assert told.get(timeout=WAIT_SECONDS) == ("came", {"name": "ann", "typing": True})
+    bob, here = tab("bob")
+    assert set(here.get(timeout=WAIT_SECONDS)) == {"watcher", "ann", "bob"}
+    assert told.get(timeout=WAIT_SECONDS) == ("came", {"name": "bob", "typing": False})
+    for client, _ in [*tabs[1:], tabs[0]]:
+        client.close()
+    word, meta = told.get(timeout=WAIT_SECONDS)
+    while word == "came":  # of the tabs that are left, another one is the last that said something
+        word, meta = told.get(timeout=WAIT_SECONDS)
+    assert (word, meta["name"]) == ("went", "ann")
+    bob.close()
+    assert told.get(timeout=WAIT_SECONDS) == ("went", {"name": "bob", "typing": False})
+    watcher.close()
+
+
 # What the page says that the reader has: a project, with a user who has logged in.
 DJANGO_SETTINGS = """
 SECRET_KEY = "a key for tests"

@@ -44,7 +44,12 @@ class Process:
         self.wall = lambda: WALL + mesh.clock.now
         self.told = mesh.told
         self.late: list[Callable[[], Any]] = []
-        self.presence = Presence(cast(HubServices, self), lambda *event: self.told.append((name, *event)))
+        self.has_handlers = True
+        self.presence = Presence(
+            cast(HubServices, self),
+            lambda *event: self.told.append((name, *event)),
+            lambda: self.has_handlers,
+        )
 
     def timer(self, function: Callable[[], Any]) -> None:
         if self.is_stopped:
@@ -297,6 +302,15 @@ def test_one_that_stood_still_is_not_told_for_the_others(mesh: Mesh) -> None:
     second.change(BOB, "bob", None)
     mesh.flow()
     assert mesh.events() == [("leave", "bob", "{}")]
+
+
+def test_a_process_without_handlers_does_not_count(mesh: Mesh) -> None:
+    oldest, second = mesh.born(), mesh.born()
+    oldest.has_handlers = False
+    second.change(ANN, "a", "{}")
+    mesh.wait(20)
+    assert mesh.events() == [("join", "a", "{}")]
+    assert {command.data[0] for command in mesh.published} == {second.presence.name}  # type: ignore[index]
 
 
 def test_a_word_that_is_none_is_refused(mesh: Mesh) -> None:
