@@ -6,7 +6,7 @@ function it was given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,7 +68,7 @@ class ClientMethods:
         room: RoomName,
         namespace: str | None = None,
         *,
-        meta: dict[str, Any] | None = None,
+        meta: Mapping[str, object] | None = None,
         key: str | None = None,
     ) -> None:
         """Put a client into a room of `namespace`; `meta` and `key` as of `python_server.join_room`.
@@ -81,7 +81,7 @@ class ClientMethods:
         self._hub.enter(namespace or self.namespace, sid, room, meta, key)
 
     def update_meta(
-        self, sid: str, room: RoomName, meta: dict[str, Any], namespace: str | None = None
+        self, sid: str, room: RoomName, meta: Mapping[str, object], namespace: str | None = None
     ) -> None:
         """Replace what is known of a client in a room of `namespace`. Nothing happens if it is not there.
 

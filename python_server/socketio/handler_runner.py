@@ -173,7 +173,8 @@ class HandlerRunner:
         if self._presence_strand is None:
             self._presence_strand = self._door.strand()
         if self._presence_strand.waiting_count < PRESENCE_MAX_COUNT:
-            run, move = self._services.run_reported, (kind, namespace, sid, room)
+            run = self._services.run_reported
+            move = (kind, namespace, sid, room)
             told = (presence, *move) if text is None else (_described, presence, move, text)
             self._presence_strand.submit(partial(run, "presence handler", *told))
         else:

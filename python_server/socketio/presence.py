@@ -14,6 +14,8 @@ from enum import Enum, auto
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from python_server.socketio.cluster.port import (
     Command,
     CommandKind,
@@ -23,7 +25,7 @@ from python_server.socketio.cluster.port import (
     Reply,
     Room,
 )
-from python_server.socketio.cluster.requests import PresenceState, PresenceWord, convert, plain
+from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import JSONValue
 
@@ -44,7 +46,38 @@ NOWHERE: Final = ("/", "", "")
 Tell = Callable[[str, str, str, Room, str], None]
 
 
-class Stage(Enum):
+class PresenceWord(msgspec.Struct, array_like=True):
+    """What a process says of its members with metadata, or of what it has told the application.
+
+    Attributes:
+        owner: the process. number: of its words that change something; one more each time.
+        what: "here": the sid is there with that metadata, None: no more. "told": so was told. "alive". "bye".
+    """
+
+    owner: str
+    number: int
+    what: str
+    key: str = ""
+    text: str | None = None
+
+
+class PresenceState(msgspec.Struct, array_like=True):
+    """A part of all that a process says of itself.
+
+    Attributes:
+        members, told: namespace, room, key, sid, metadata. has_told: `told` is what counts.
+        more: parts are to follow.
+    """
+
+    owner: str
+    number: int
+    members: list[tuple[str, Room, str, str, str]]
+    told: list[tuple[str, Room, str, str, str]]
+    has_told: bool
+    more: bool
+
+
+class PresenceStage(Enum):
     """What this process knows of the others."""
 
     NEW = auto()  # nothing has been asked or heard
@@ -53,7 +86,7 @@ class Stage(Enum):
     LEAVING = auto()  # it ends, and they know
 
 
-NEW: Final = Stage.NEW  # a global: asked for with every change
+NEW: Final = PresenceStage.NEW  # a global: asked for with every change
 
 
 @dataclass(slots=True)
@@ -77,7 +110,7 @@ class Presence:
     _tell: Tell
     has_handlers: Callable[[], bool]
     name: str = field(init=False)
-    _stage: Stage = Stage.NEW
+    _stage: PresenceStage = PresenceStage.NEW
     _number: int = 0
     # By sid the process and the metadata, that which has come last at the end.
     _holders: dict[Place, dict[str, tuple[str, str]]] = field(default_factory=dict)
@@ -99,14 +132,14 @@ class Presence:
         self._put(place, sid, self.name, text)
         if not self._services.backplane.alone:
             self._number += 1
-            self._say("here", place, sid, text)
+            self._pass_on("here", place, sid, text)
         self._settle(place)
 
     def leave(self) -> None:
         """This process ends; where there is no other it tells of its clients' end itself."""
-        if not self._services.backplane.alone and self._stage is not Stage.LEAVING:
-            self._stage = Stage.LEAVING
-            self._say("bye")
+        if not self._services.backplane.alone and self._stage is not PresenceStage.LEAVING:
+            self._stage = PresenceStage.LEAVING
+            self._pass_on("bye")
 
     # What others say
 
@@ -142,7 +175,10 @@ class Presence:
 
     def answer(self, question: Question, reply: Reply) -> None:
         """All of this process, for who has missed something of it, or has just begun. Raises Malformed."""
-        if self._stage in (Stage.NEW, Stage.LEAVING) or question.data not in (None, self.name):
+        if self._stage in (PresenceStage.NEW, PresenceStage.LEAVING) or question.data not in (
+            None,
+            self.name,
+        ):
             reply(None)
             return
         members = [
@@ -177,16 +213,16 @@ class Presence:
                 self._note((namespace, room, key), sid, text)
             for namespace, room, key, sid, text in each.members:
                 self._put((namespace, room, key), sid, state.owner, text)
-        if self._stage is Stage.READY:
+        if self._stage is PresenceStage.READY:
             self._settle_held()
             self._services.call_later(SETTLE_SECONDS, self._settle_all)
 
     # Beginning, asking, beating
 
     def _begin(self) -> None:
-        if self._stage is not Stage.NEW:
+        if self._stage is not PresenceStage.NEW:
             return
-        self._stage = Stage.ASKING
+        self._stage = PresenceStage.ASKING
         if self._beat_at is None and not self._services.backplane.alone:
             self._beat()
         self._ask(None)
@@ -203,8 +239,8 @@ class Presence:
         if owner is not None:
             self._asked.discard(owner)
             self._parts.pop(owner, None)
-        elif self._stage is Stage.ASKING:
-            self._stage = Stage.READY
+        elif self._stage is PresenceStage.ASKING:
+            self._stage = PresenceStage.READY
             self._settle_held()
             if not self._services.backplane.alone:
                 self._services.call_later(SETTLE_SECONDS, self._settle_all)
@@ -214,24 +250,24 @@ class Presence:
         now, before = self._services.now(), self._beat_at
         self._beat_at = now
         self._services.call_later(BEAT_SECONDS, self._beat)
-        if self._stage is Stage.LEAVING:
+        if self._stage is PresenceStage.LEAVING:
             return
         if before is not None and now - before > SILENT_SECONDS:  # we stood still, and have heard nobody
             for other in self._others.values():
                 other.heard_at = now
-            self._stage = Stage.NEW
+            self._stage = PresenceStage.NEW
             self._begin()
-        self._say("alive")
+        self._pass_on("alive")
         silent = [name for name, other in self._others.items() if other.heard_at <= now - SILENT_SECONDS]
         if silent:
             self._forget(silent)
             self._settle_all()
 
-    def _say(
+    def _pass_on(
         self, what: str, place: Place = NOWHERE, sid: str | None = None, text: str | None = None
     ) -> None:
         backplane, (namespace, room, key) = self._services.backplane, place
-        if self._stage is not Stage.LEAVING or what == "bye":
+        if self._stage is not PresenceStage.LEAVING or what == "bye":
             word = plain(PresenceWord(self.name, self._number, what, key, text))
             backplane.publish(Command(CommandKind.PRESENCE, namespace, sid, room, data=word))
 
@@ -239,7 +275,7 @@ class Presence:
 
     @property
     def _leads(self) -> bool:
-        return self._stage is Stage.READY and (not self._others or self.name < min(self._others))
+        return self._stage is PresenceStage.READY and (not self._others or self.name < min(self._others))
 
     def _put(self, place: Place, sid: str, owner: str, text: str | None) -> None:
         sids = self._holders.get(place)
@@ -301,5 +337,5 @@ class Presence:
         if not self._services.backplane.alone:
             self._number += 1
             self._has_told = True
-            self._say("told", place, sid, None if kind == "leave" else text)
+            self._pass_on("told", place, sid, None if kind == "leave" else text)
         self._tell(kind, place[0], sid, place[1], text)

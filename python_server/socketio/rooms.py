@@ -5,7 +5,7 @@ Must not know: events, acks, how a packet comes in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
@@ -53,12 +53,12 @@ def member_of(meta: object, key: object, most_bytes: int) -> Member | None:
     """
     if meta is None and key is None:
         return None
-    if not isinstance(meta, dict | None):
+    if not isinstance(meta, Mapping | None):
         raise TypeError(f"meta= is a dictionary of JSON values, not a {type(meta).__name__}")
     if not isinstance(key, str | None):
         raise TypeError(f"key= is a string, not a {type(key).__name__}")
     try:
-        text = dumps(meta or {})
+        text = dumps(dict(meta or {}))
     except RecursionError:
         raise ValueError("meta= is nested too deeply") from None
     size = _size(text) + _size(key or "")

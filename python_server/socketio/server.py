@@ -95,21 +95,22 @@ class RunningServer:
         self.dispatcher: Dispatcher = Dispatcher(
             services, configuration, handlers, self.connections, self.runner, observer
         )
-        services.backplane.start(
-            ClusterReceiver(
-                self.rooms.adapters,
-                self.broadcaster.hear,
-                self._reached,
-                self.connections.disconnect,
-                self.connections.expire,
-                self.broadcaster.ask_here,
-                self.rooms.enter_here,
-                self.rooms.update_here,
-                self.presence,
-                None if self.restorer is None else self.restorer.answer,
-                watched,
-                tracer,
-            )
+        services.backplane.start(self._receiver(watched))
+
+    def _receiver(self, watched: Mapping[str, Callable[[Question, Reply], None]]) -> ClusterReceiver:
+        return ClusterReceiver(
+            self.rooms.adapters,
+            self.broadcaster.hear,
+            self._reached,
+            self.connections.disconnect,
+            self.connections.expire,
+            self.broadcaster.ask_here,
+            self.rooms.enter_here,
+            self.rooms.update_here,
+            self.presence,
+            None if self.restorer is None else self.restorer.answer,
+            watched,
+            self.services.tracer,
         )
 
     def _positions_of(self, socket: Socket) -> dict[Room, int]:

@@ -5,6 +5,7 @@ Must not know: the hub; each asks the application's SocketIO.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Unpack, cast
 
 import flask
@@ -85,7 +86,7 @@ def join_room(
     sid: str | None = None,
     namespace: str | None = None,
     *,
-    meta: dict[str, Any] | None = None,
+    meta: Mapping[str, object] | None = None,
     key: str | None = None,
 ) -> None:
     """Put a client into a room. Events emitted afterwards reach it there.
@@ -113,7 +114,7 @@ def join_room(
 
 
 def update_meta(
-    room: RoomName, meta: dict[str, Any], sid: str | None = None, namespace: str | None = None
+    room: RoomName, meta: Mapping[str, object], sid: str | None = None, namespace: str | None = None
 ) -> None:
     """Replace what is known of a client in a room; `on_room_update` is told. It must be in the room.
 

@@ -58,7 +58,7 @@ class CommandKind(StrEnum):
     # Ours alone
     EXPIRE = "expire"
     UPDATE = "update_meta"
-    PRESENCE = "presence"  # what changes among the members with metadata, see `requests.PresenceWord`
+    PRESENCE = "presence"  # what changes among the members with metadata, see `PresenceWord`
 
 
 class Command(Struct, frozen=True):
@@ -69,7 +69,7 @@ class Command(Struct, frozen=True):
         detail: of DISCONNECT: why; it reaches the client as the event `closing`.
         place: as an Envelope's.
         at: of EXPIRE: when, in seconds since 1970; None: never.
-        data: of ENTER and UPDATE: a `requests.Member` or None; of PRESENCE: a `requests.PresenceWord`.
+        data: of ENTER and UPDATE: a `requests.Member` or None; of PRESENCE: a `PresenceWord`.
     """
 
     kind: CommandKind

@@ -71,37 +71,6 @@ class EnterQuestion(msgspec.Struct, forbid_unknown_fields=True):
     member: Member | None = None
 
 
-class PresenceWord(msgspec.Struct, array_like=True):
-    """What a process says of its members with metadata, or of what it has told the application.
-
-    Attributes:
-        owner: the process. number: of its words that change something; one more each time.
-        what: "here": the sid is there with that metadata, None: no more. "told": so was told. "alive". "bye".
-    """
-
-    owner: str
-    number: int
-    what: str
-    key: str = ""
-    text: str | None = None
-
-
-class PresenceState(msgspec.Struct, array_like=True):
-    """A part of all that a process says of itself.
-
-    Attributes:
-        members, told: namespace, room, key, sid, metadata. has_told: `told` is what counts.
-        more: parts are to follow.
-    """
-
-    owner: str
-    number: int
-    members: list[tuple[str, Room, str, str, str]]
-    told: list[tuple[str, Room, str, str, str]]
-    has_told: bool
-    more: bool
-
-
 def convert(data: JSONValue, shape: Any) -> Any:
     """JSON values as what they should be. Raises Malformed."""
     try:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from python_server.socketio.cluster.port import Command, CommandKind, Malformed, PeerRequest
-from python_server.socketio.presence import BEAT_SECONDS, PART_COUNT, SILENT_SECONDS, Presence, Stage
+from python_server.socketio.presence import BEAT_SECONDS, PART_COUNT, SILENT_SECONDS, Presence, PresenceStage
 from python_server.socketio.services import HubServices
 from socketio_world import WALL
 from told_time import Clock
@@ -374,7 +374,7 @@ def test_whatever_happens_all_is_told_and_in_the_end_is_true(mesh: Mesh, seed: i
             there[sid[0]] = text
     for process in mesh.living:
         known = {place[2] for place in process.presence._holders}
-        assert known == held or process.presence._stage is Stage.NEW
+        assert known == held or process.presence._stage is PresenceStage.NEW
     assert seed % 3 == 2 or there.keys() == held
     texts = {(sid[0], text) for mine in here.values() for sid, text in mine.items()}
     assert not is_calm or texts.issuperset(there.items())
