@@ -102,14 +102,14 @@ class Presence:
     """The members with metadata. Every method belongs to the loop's thread.
 
     Attributes:
-        name: of this process; that of an older one comes first.
+        name: of this process, once it has said something; that of an older one comes first.
         has_handlers: one without hears nothing, and does not count.
     """
 
     _services: HubServices
     _tell: Tell
     has_handlers: Callable[[], bool]
-    name: str = field(init=False)
+    name: str = ""
     _stage: PresenceStage = PresenceStage.NEW
     _number: int = 0
     # By sid the process and the metadata, that which has come last at the end.
@@ -121,9 +121,6 @@ class Presence:
     _left: set[str] = field(default_factory=set)
     _beat_at: float | None = None
     _has_told: bool = False  # something, since others have
-
-    def __post_init__(self) -> None:
-        self.name = f"{int(self._services.wall() * 1000):014}.{self._services.names.make()}"
 
     def changed(self, place: Place, sid: str, text: str | None) -> None:
         """A client of this process is there, with that metadata; None: it has left."""
@@ -138,8 +135,9 @@ class Presence:
     def leave(self) -> None:
         """This process ends; where there is no other it tells of its clients' end itself."""
         if not self._services.backplane.alone and self._stage is not PresenceStage.LEAVING:
-            self._stage = PresenceStage.LEAVING
-            self._pass_on("bye")
+            before, self._stage = self._stage, PresenceStage.LEAVING
+            if before is not NEW:
+                self._pass_on("bye")
 
     # What others say
 
@@ -223,6 +221,8 @@ class Presence:
         if self._stage is not PresenceStage.NEW:
             return
         self._stage = PresenceStage.ASKING
+        if not self.name:
+            self.name = f"{int(self._services.wall() * 1000):014}.{self._services.names.make()}"
         if self._beat_at is None and not self._services.backplane.alone:
             self._beat()
         self._ask(None)

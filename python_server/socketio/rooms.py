@@ -53,12 +53,14 @@ def member_of(meta: object, key: object, most_bytes: int) -> Member | None:
     """
     if meta is None and key is None:
         return None
-    if not isinstance(meta, Mapping | None):
-        raise TypeError(f"meta= is a dictionary of JSON values, not a {type(meta).__name__}")
-    if not isinstance(key, str | None):
+    if type(meta) is not dict:  # asked first: an abstract class takes its time
+        if meta is not None and not isinstance(meta, Mapping):
+            raise TypeError(f"meta= is a dictionary of JSON values, not a {type(meta).__name__}")
+        meta = dict(meta or {})
+    if key is not None and not isinstance(key, str):
         raise TypeError(f"key= is a string, not a {type(key).__name__}")
     try:
-        text = dumps(dict(meta or {}))
+        text = dumps(meta)
     except RecursionError:
         raise ValueError("meta= is nested too deeply") from None
     size = _size(text) + _size(key or "")
