@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         room_members,
         rooms,
         send,
+        update_meta,
     )
     from python_server.api.flask_socketio.test_client import SocketIOTestClient
     from python_server.api.python_engineio import EngineServer
@@ -99,6 +100,7 @@ __all__ = [
     "room_members",
     "rooms",
     "send",
+    "update_meta",
 ]
 
 

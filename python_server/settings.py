@@ -195,6 +195,7 @@ class Settings:
             those whose client has joined no namespace yet. None: as many as descriptors, at least 10,000;
             half of that, at most 65,536.
         rooms_max_count: maximum rooms of one client in one namespace; 0: no limit.
+        meta_max_bytes: of the metadata of one client in one room, with its key, as JSON.
         proxy_headers, forwarded_allow_ips: whether to trust Forwarded and X-Forwarded-*, and of which peers:
             addresses, networks, "*".
         secure_scheme_values: for each header name the value that means "https". If it is set, these headers
@@ -266,6 +267,8 @@ class Settings:
     # Where handlers join what clients name, each costs 300 bytes. Centrifugo allows 128 channels a client,
     # the official server any number.
     rooms_max_count: int = 10_000
+    # Pusher allows 1 KB for what is known of a member of a presence channel.
+    meta_max_bytes: int = 4096
     # A session that polls holds no connection in between, so the cap on connections does not reach it.
     address_sessions_max_count: int = 0
     proxy_headers: bool = False

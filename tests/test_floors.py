@@ -53,7 +53,7 @@ HOUSE = """
                tracer cluster.receiver cluster.broker.stream_reader
                cluster.broker.stream cluster.broker.records recovery.awaited recovery.log
                recovery.stream_record recovery.machine_events recovery.checkpoints
-               recovery.stream_log services recovery.restore rooms handler_runner broadcaster traced
+               recovery.stream_log services presence recovery.restore rooms handler_runner broadcaster traced
                recovery.stream_client recovery.stream_restore connections dispatcher server
                cluster.broker.services cluster.broker.entries cluster.broker.shared_stream
                cluster.broker.backplane
@@ -65,10 +65,11 @@ HOUSE = """
                cluster_wiring cluster_address machines worker metrics_address serve reloader
 7  api         flask_socketio.context keywords event_checks flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry event_calls static_files thread_words
-               peer_views server_methods flask_socketio.namespace flask_socketio.event_runner
-               flask_socketio.registration exceptions wsgi_app python_engineio python_socketio
-               flask_socketio.app_run event_schema typescript pytest_plugin backplane_kit
-               flask_socketio.server flask_socketio.api flask_socketio.functions
+               peer_views client_methods server_methods flask_socketio.namespace
+               flask_socketio.event_runner flask_socketio.registration exceptions wsgi_app
+               python_engineio python_socketio flask_socketio.app_run event_schema typescript
+               pytest_plugin backplane_kit flask_socketio.server flask_socketio.membership
+               flask_socketio.api flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
 9  command     option welcome running emit connect operate status top flask_run explain log_options

@@ -41,6 +41,10 @@ RUN = {
         "ts": (1, "e2e/test_checked_events.py"),
     },
     "docs/how-to/containers.md": {"yaml": (1, "e2e/test_how_to_pages.py")},
+    "docs/how-to/credentials-that-end.md": {
+        "python": (2, "e2e/test_how_to_pages.py"),
+        "js": (1, "e2e/test_pages_in_browser.py"),
+    },
     "docs/how-to/django.md": {"python": (3, "e2e/test_how_to_pages.py")},
     "docs/how-to/event-does-not-arrive.md": {
         "python": (2, "e2e/test_event_does_not_arrive.py"),
@@ -71,6 +75,7 @@ RUN = {
         "python": (2, "e2e/test_how_to_pages.py"),
         "html": (1, "e2e/test_pages_in_browser.py"),
     },
+    "docs/how-to/who-is-there.md": {"python": (1, "e2e/test_how_to_pages.py")},
     "docs/how-to/tracing.md": {"python": (1, "e2e/test_tracing.py")},
     "docs/index.md": {"python": (1, "e2e/test_page_blocks.py")},
     "docs/operations.md": {"yaml": (2, "e2e/test_operations.py")},

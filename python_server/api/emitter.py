@@ -32,7 +32,13 @@ from python_server.socketio.cluster.broker.url import (
     client_of,
     connector,
 )
-from python_server.socketio.cluster.port import BrokerOptions, CommandKind, Envelope, check_rooms
+from python_server.socketio.cluster.port import (
+    BrokerOptions,
+    CommandKind,
+    Envelope,
+    check_expiry,
+    check_rooms,
+)
 from python_server.socketio.packet import PacketType, TextCodec
 
 Connection = TypeVar("Connection")
@@ -141,6 +147,16 @@ class Emitter:
         detail = {} if reason is None else {"detail": reason}
         self._command(CommandKind.DISCONNECT, namespace, sid=sid, **detail)
 
+    def expire(self, sid: str, at: float | None, namespace: str | None = None) -> None:
+        """End a client's connection to "/" or `namespace` at the moment `at`, as `SocketIO.expire` does.
+
+            emitter.expire(sid, claims["exp"])
+
+        Raises TypeError, ValueError: as `SocketIO.expire`. EmitError: the message could not be sent.
+        """
+        moment = check_expiry(at, REAL.wall())
+        self._command(CommandKind.EXPIRE, namespace, sid=sid, **({} if moment is None else {"at": moment}))
+
     def enter_room(self, sid: str, room: str | int, namespace: str | None = None) -> None:
         """Put a client into a room of "/" or `namespace`.
 
@@ -184,7 +200,7 @@ class Emitter:
     def __exit__(self, *fault: object) -> None:
         self.close()
 
-    def _command(self, method: CommandKind, namespace: str | None, **names: str | int) -> None:
+    def _command(self, method: CommandKind, namespace: str | None, **names: str | float) -> None:
         if "room" in names:
             check_rooms((names["room"],))
         if self._path is not None:

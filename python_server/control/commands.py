@@ -71,6 +71,8 @@ class ControlCommands:
             hub.emit(message.event, arguments_of(message), to)
         elif method == CommandKind.DISCONNECT:
             hub.disconnect(namespace, sid, message.detail)
+        elif method == CommandKind.EXPIRE:
+            hub.expire(namespace, sid, message.at)
         elif method == CommandKind.ENTER:
             hub.join(namespace, sid, _room(message))
         elif method == CommandKind.LEAVE:

@@ -120,13 +120,19 @@ class Adapter:
 
     def enter(self, sid: str, room: RoomName) -> bool:
         """`join` with a verdict: False when the client is not here. Raises ValueError, which says why."""
+        if not self.may_enter(sid, room):
+            return False
+        self.join(sid, room)
+        return True
+
+    def may_enter(self, sid: str, room: RoomName) -> bool:
+        """Is the client here? Raises ValueError: as `enter`."""
         if sid not in self._members:
             return False
         if room != sid and (room in self._members or self.reserved(room)):
             raise ValueError("cannot enter a sid room")
         if self.full(sid, room):
             raise ValueError(f"the client is in {self.rooms_max_count} rooms already: see --limit-rooms")
-        self.join(sid, room)
         return True
 
     def leave(self, sid: str, room: RoomName) -> None:
@@ -159,6 +165,15 @@ class Adapter:
     def members_of(self, room: RoomName) -> list[str]:
         """The sids in a room; of everybody for None."""
         return list(self._members if room is None else self._rooms.get(room, ()))
+
+    def is_in(self, sid: str, room: RoomName) -> bool:
+        return room in self._rooms_of.get(sid, ())
+
+    def details_of(self, room: RoomName) -> list[tuple[str, str | None, str | None]]:
+        """The sids in a room, each with its key and its metadata as JSON."""
+        members = self._members if room is None else self._rooms.get(room, _NOBODY)
+        known = ((sid, (socket.members or {}).get(room)) for sid, socket in members.items())
+        return [(sid, *((None, None) if each is None else (each.key, each.text))) for sid, each in known]
 
     def count(self, room: RoomName) -> int:
         """How many clients of this process are in a room."""

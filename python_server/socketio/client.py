@@ -16,6 +16,7 @@ from python_server.net.client_backlog import Backlog
 from python_server.net.states import StateEnum
 from python_server.net.system import TimerLike
 from python_server.socketio.cluster.port import Envelope
+from python_server.socketio.cluster.requests import Member
 from python_server.socketio.packet import PacketDecoder
 from python_server.socketio.recovery.record import RecoveryRecord
 from python_server.socketio.traffic import Traffic
@@ -31,6 +32,7 @@ class NamespaceReason(StrEnum):
     CLIENT = "client namespace disconnect"
     SERVER = "server namespace disconnect"
     RATE_LIMITED = "rate limited"
+    AUTH_EXPIRED = "auth expired"
 
 
 class ConnectionRefused(Exception):
@@ -134,6 +136,9 @@ class Socket:
         reason: why it left while its connect handler ran.
         last_rooms: those it was in when it left, for its disconnect handler.
         traffic: of its namespace; None: nobody counts.
+        authorized_until: when it is sent away, in seconds since 1970; None: never. expiry_timer: then, or
+            earlier.
+        members: what it is in rooms where that is known; None: nowhere.
         acks: called with the values, or with None when the client has left.
         buckets: what is left of each rate-limited event.
     """
@@ -154,6 +159,9 @@ class Socket:
     buckets: dict[str, Bucket] | None = None
     last_rooms: tuple[RoomName, ...] = ()
     traffic: Traffic | None = None
+    authorized_until: float | None = None
+    expiry_timer: TimerLike | None = None
+    members: dict[Any, Member] | None = None
 
     @property
     def recovered(self) -> bool:
@@ -167,6 +175,8 @@ class Socket:
         self.sid = record.sid
         self.data = record.data
         self.last_offset = record.last_offset
+        self.authorized_until = record.authorized_until
+        self.members = {**record.members} or None
         for envelope in missed:
             self.last_offset = envelope.offset
             self.send(envelope.prepared)

@@ -5,6 +5,7 @@ Must not know: events, acks that are waited for, how a packet comes in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -32,6 +33,9 @@ from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
 from python_server.socketio.tracer import HandlerSpan
 
+# How late it may be noticed that the machine's clock was set: how often it is looked at for each client whose
+# credentials end. A client is pinged twice as often.
+LOOK_SECONDS: Final = 60.0
 # Namespaces one client may join; it matters where "*" lets it choose their names.
 NAMESPACES_MAX_COUNT: Final = 256
 
@@ -47,6 +51,8 @@ class Connections:
     _runner: HandlerRunner
     _restorer: Restorer | StreamRestorer | None
     _observer: SocketObserver | None
+    # Called when the first session ends because this process does.
+    _ending: Callable[[], None]
 
     def connect(self, client: Client, packet: Packet) -> None:
         """A CONNECT packet. Raises PacketError."""
@@ -95,10 +101,37 @@ class Connections:
         session.send(self._configuration.codec.prepare(PacketType.DISCONNECT, namespace))
         self.close(socket, reason)
 
+    def expire(self, namespace: str, sid: str, at: float | None) -> None:
+        """Send a client of any process out of a namespace at that moment, and say why; None: never."""
+        socket = self._rooms.adapter(namespace).get(sid)
+        if socket is None:
+            self._services.backplane.publish(Command(CommandKind.EXPIRE, namespace, sid, at=at))
+            return
+        socket.authorized_until = at
+        if isinstance(self._restorer, StreamRestorer):
+            self._restorer.changed(socket)
+        self._watch_expiry(socket)
+
+    def _watch_expiry(self, socket: Socket) -> None:
+        if socket.expiry_timer is not None:
+            socket.expiry_timer.cancel()
+            socket.expiry_timer = None
+        if socket.authorized_until is None:
+            return
+        seconds = socket.authorized_until - self._services.wall()
+        if seconds > 0:
+            seconds = min(seconds, LOOK_SECONDS)
+            socket.expiry_timer = self._services.call_later(seconds, partial(self._watch_expiry, socket))
+        elif socket.state is SocketState.CONNECTED:  # else once its CONNECT is answered
+            detail = "the credentials of this connection have expired"
+            self.disconnect(socket.namespace, socket.sid, detail, NamespaceReason.AUTH_EXPIRED)
+
     def close(self, socket: Socket, reason: DisconnectReason | NamespaceReason) -> None:
         """The one way out of a namespace."""
         connected = socket.state is SocketState.CONNECTED
         socket.reason = reason
+        if reason is DisconnectReason.SERVER_SHUTTING_DOWN:
+            self._ending()
         # One that has come back and not been answered yet may come once more, as what it was.
         known = connected or (socket.recovered and socket.state is SocketState.PENDING)
         if known and socket.recovery is not None and isinstance(reason, DisconnectReason):
@@ -117,6 +150,8 @@ class Connections:
         adapter = self._rooms.open(socket.namespace)
         adapter.add(socket)
         adapter.restore(socket.sid, rooms)
+        if socket.authorized_until is not None:
+            self._watch_expiry(socket)
         handler = self._handlers.find(socket.namespace, "connect")
         if handler is None or self._configuration.always_connect:
             self._connected(socket)
@@ -195,6 +230,8 @@ class Connections:
             socket.traffic.connected(socket.recovered)
         if self._observer is not None:
             self._observer.connected(socket)
+        if socket.authorized_until is not None:
+            self._watch_expiry(socket)
         for prepared in held:
             socket.send(prepared)
 
@@ -217,6 +254,8 @@ class Connections:
         socket.held.clear()
         if self._restorer is not None:
             self._restorer.closed(socket)
+        if socket.expiry_timer is not None:
+            socket.expiry_timer.cancel()
         acks, socket.acks = socket.acks, {}
         for resolve in acks.values():
             resolve(None)

@@ -14,7 +14,8 @@ from python_server.net.threads import Job, ServerStopped, Strand
 from python_server.observe import log
 from python_server.observe.masking import short
 from python_server.socketio.client import Handler, InvalidArguments, Socket
-from python_server.socketio.handlers import Handlers
+from python_server.socketio.handlers import Handlers, Presence
+from python_server.socketio.jsoncodec import loads
 from python_server.socketio.observer import SocketObserver
 from python_server.socketio.packet import ACK, Codec
 from python_server.socketio.services import HubServices
@@ -48,6 +49,11 @@ def named(what: str, socket: Socket, event: str) -> log.Named:
     """What has failed, for the log: of which event, namespace and client."""
     fields = {"event": event, "namespace": socket.namespace, "sid": short(socket.sid)}
     return log.Named.of(what, **{name: str(value)[:NAME_MAX_CHARACTERS] for name, value in fields.items()})
+
+
+def _described(presence: Presence, move: tuple[str, str, str, RoomName], text: str) -> None:
+    """Worker."""
+    presence(*move, loads(text))
 
 
 class HandlerRunner:
@@ -158,10 +164,23 @@ class HandlerRunner:
 
         waiting.start(lambda outcome: post(go_on, partial(conclude, outcome)))
 
-    def room_changed(self, namespace: str, kind: str, sid: str, room: RoomName) -> None:
-        """Loop's thread: the handler of rooms is told on one strand of its own."""
+    def has_presence(self) -> bool:
+        """Is there a handler of rooms?"""
+        return self._handlers.presence is not None
+
+    def room_changed(
+        self, namespace: str, kind: str, sid: str, room: RoomName, is_described: bool = False
+    ) -> None:
+        """Loop's thread. is_described: the handler of rooms is told with its metadata."""
         if self._observer is not None:
             self._observer.moved(namespace, kind, sid, room)
+        if not is_described:
+            self.tell_presence(kind, namespace, sid, room)
+
+    def tell_presence(
+        self, kind: str, namespace: str, sid: str, room: RoomName, text: str | None = None
+    ) -> None:
+        """Loop's thread: the handler of rooms is told on one strand of its own; `text`: metadata, as JSON."""
         presence = self._handlers.presence
         if presence is None:
             return
@@ -169,9 +188,9 @@ class HandlerRunner:
             self._presence_strand = self._door.strand()
         if self._presence_strand.waiting_count < PRESENCE_MAX_COUNT:
             run = self._services.run_reported
-            self._presence_strand.submit(
-                partial(run, "presence handler", presence, kind, namespace, sid, room)
-            )
+            move = (kind, namespace, sid, room)
+            told = (presence, *move) if text is None else (_described, presence, move, text)
+            self._presence_strand.submit(partial(run, "presence handler", *told))
         else:
             self._services.complain(
                 "presence",

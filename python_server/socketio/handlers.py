@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from python_server.socketio.client import Handler
-from python_server.socketio.values import RoomName
 
 ANY: Final = "*"
 # These two are the namespace's own; a catch-all event does not get them.
 RESERVED: Final = frozenset({"connect", "disconnect"})
 
-Presence = Callable[[str, str, str, RoomName], None]
+# Called with (kind, namespace, sid, room), and where it is known the metadata.
+Presence = Callable[..., None]
 
 
 class Handlers:
@@ -34,7 +34,8 @@ class Handlers:
         # has before the client's; and of what the server sends the types of the arguments and of the ack.
         self.functions: dict[tuple[str, str], tuple[Callable[..., object], int]] = {}
         self.sent: dict[tuple[str, str], tuple[tuple[object, ...], object]] = {}
-        # Hears ("join" or "leave", namespace, sid, room) of the clients of this process.
+        # Hears ("join" or "leave", namespace, sid, room) of the clients of this process; with metadata also
+        # "update", and of all processes, in one of them.
         self.presence: Presence | None = None
 
     def on(self, namespace: str, event: str, handler: Handler) -> None:

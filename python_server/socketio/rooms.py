@@ -5,7 +5,7 @@ Must not know: events, acks, how a packet comes in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
@@ -23,7 +23,9 @@ from python_server.socketio.cluster.port import (
     Room,
     check_rooms,
 )
-from python_server.socketio.cluster.requests import EnterQuestion, convert, plain
+from python_server.socketio.cluster.requests import EnterQuestion, Member, convert, plain
+from python_server.socketio.jsoncodec import DEPTH_MAX_COUNT, dumps, loads
+from python_server.socketio.presence import Place
 from python_server.socketio.services import HubServices
 from python_server.socketio.traffic import TrafficOf
 from python_server.socketio.values import JSONValue, RoomName
@@ -33,8 +35,40 @@ QUESTION_SECONDS: Final = 2.0
 # For our own loop, as `Door.ask` has it.
 LOOP_SECONDS: Final = 30.0
 
-# Called with (namespace, "join" or "leave", sid, room) on the loop's thread.
-Moved = Callable[[str, str, str, RoomName], None]
+# Called with (namespace, "join" or "leave", sid, room, is more told of it) on the loop's thread.
+Moved = Callable[[str, str, str, RoomName, bool], None]
+# Called with (client, place, metadata as JSON) on the loop's thread; None: it has left the place.
+Described = Callable[[Socket, Place, str | None], None]
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def member_of(meta: object, key: object, most_bytes: int) -> Member | None:
+    """What is known of a client in a room, as it travels; None: nothing is.
+
+    Raises:
+        TypeError: `meta` is not a dictionary of JSON values, or `key` not a string. ValueError: too large.
+    """
+    if meta is None and key is None:
+        return None
+    if type(meta) is not dict:  # asked first: an abstract class takes its time
+        if meta is not None and not isinstance(meta, Mapping):
+            raise TypeError(f"meta= is a dictionary of JSON values, not a {type(meta).__name__}")
+        meta = dict(meta or {})
+    if key is not None and not isinstance(key, str):
+        raise TypeError(f"key= is a string, not a {type(key).__name__}")
+    try:
+        text = dumps(meta)
+    except RecursionError:
+        raise ValueError("meta= is nested too deeply") from None
+    size = _size(text) + _size(key or "")
+    if size > most_bytes:
+        raise ValueError(f"meta= and key= have {size} bytes, allowed are {most_bytes}: see meta_max_bytes")
+    if size > DEPTH_MAX_COUNT and text.count("[") + text.count("{") > DEPTH_MAX_COUNT:
+        loads(text)  # which looks
+    return Member(key, text)
 
 
 @dataclass(eq=False, slots=True)
@@ -43,6 +77,7 @@ class RoomDirectory:
 
     Attributes:
         moved: told who of this process comes into a room and who leaves it.
+        described: of those with metadata, also told what changes of that.
         log_position: of the recovery log, noted for every room a client enters.
         adapters: for the loop's thread: the clients of this process, by namespace.
         leaving: for the loop's thread: who has left, until its disconnect handler has returned, which may ask
@@ -52,6 +87,7 @@ class RoomDirectory:
 
     services: HubServices
     moved: Moved
+    described: Described
     log_position: Callable[[], int]
     adapters: dict[str, Adapter] = field(default_factory=dict)
     leaving: dict[tuple[str, str], Socket] = field(default_factory=dict)
@@ -59,23 +95,33 @@ class RoomDirectory:
 
     # Any thread
 
-    def join(self, namespace: str, sid: str, room: RoomName) -> None:
-        """Put a client into a room; takes effect before anything emitted after it."""
+    def join(self, namespace: str, sid: str, room: RoomName, meta: object = None, key: object = None) -> None:
+        """Put a client into a room; takes effect before anything emitted after it. Raises as `member_of`."""
         self.check((room,))
-        self.services.door.tell(self._join, namespace, sid, room)
+        member = member_of(meta, key, self.services.meta_max_bytes)
+        self.services.door.tell(self._join, namespace, sid, room, member)
 
-    def enter(self, namespace: str, sid: str, room: RoomName) -> None:
+    def update(self, namespace: str, sid: str, room: RoomName, meta: object) -> None:
+        """Replace what is known of a client in a room, if it is there. Raises as `member_of`."""
+        self.check((room,))
+        member = member_of({} if meta is None else meta, None, self.services.meta_max_bytes)
+        self.services.door.tell(self._update, namespace, sid, room, member)
+
+    def enter(
+        self, namespace: str, sid: str, room: RoomName, meta: object = None, key: object = None
+    ) -> None:
         """`join` that waits for its verdict; on the loop's thread not for that of other processes.
 
         Raises:
-            ValueError: no such client, or the room is another client's own.
+            ValueError: no such client, or the room is another client's own. Others as `member_of`.
         """
         self.check((room,))
-        if self.services.door.ask(lambda: self.adapter(namespace).enter(sid, room)):
+        member = member_of(meta, key, self.services.meta_max_bytes)
+        if self.services.door.ask(lambda: self.enter_here(namespace, sid, room, member)):
             return
         travelling = cast(Room, room)  # `check` has looked
         if not self.services.backplane.alone and self.services.door.on_loop():
-            self.services.backplane.publish(Command(CommandKind.ENTER, namespace, sid, travelling))
+            self._command(CommandKind.ENTER, namespace, sid, travelling, member)
             return
         verdicts: list[bool | str] = []
 
@@ -85,7 +131,7 @@ class RoomDirectory:
                 verdicts.append(verdict)
             return bool(verdicts)
 
-        question = Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, travelling)))
+        question = Question(QuestionKind.ENTER, namespace, plain(EnterQuestion(sid, travelling, member)))
         self._ask_others(question, heard)
         if not verdicts:
             raise ValueError("sid is not connected to requested namespace")
@@ -125,6 +171,21 @@ class RoomDirectory:
 
         self._ask_others(Question(QuestionKind.MEMBERS, namespace, room), heard)
         return found
+
+    def details_of(self, namespace: str, room: RoomName) -> list[dict[str, JSONValue]]:
+        """As `members_of`, each with its key and its metadata."""
+        self.check(None if room is None else (room,))
+        found = self.services.door.ask(lambda: self.adapter(namespace).details_of(room))
+
+        def heard(part: JSONValue) -> bool:
+            found.extend(convert(part, list[tuple[str, str | None, str | None]]))
+            return False
+
+        self._ask_others(Question(QuestionKind.DETAILS, namespace, room), heard)
+        return [
+            {"sid": sid, "key": key, "meta": None if text is None else loads(text)}
+            for sid, key, text in found
+        ]
 
     def find(self, namespace: str, sid: str) -> Socket | None:
         """The client of that name in the namespace, if it is connected to this process or is leaving it."""
@@ -207,16 +268,60 @@ class RoomDirectory:
         for namespace, adapter in self.adapters.items():
             adapter.count_in(None if traffic_of is None else traffic_of(namespace))
 
-    def _join(self, namespace: str, sid: str, room: Room) -> None:
+    def enter_here(self, namespace: str, sid: str, room: RoomName, member: Member | None) -> bool:
+        """False: the client is not here. Raises ValueError, as `enter`."""
+        adapter = self.adapter(namespace)
+        if not adapter.may_enter(sid, room):
+            return False
+        self._put(adapter, namespace, sid, room, member)
+        return True
+
+    def update_here(self, namespace: str, sid: str, room: RoomName, member: Member | None) -> None:
+        """Nothing happens for a client that is not there."""
+        adapter = self.adapter(namespace)
+        if adapter.is_in(sid, room):
+            self._put(adapter, namespace, sid, room, member)
+
+    def _update(self, namespace: str, sid: str, room: Room, member: Member | None) -> None:
+        if self.adapter(namespace).get(sid) is None:
+            self._command(CommandKind.UPDATE, namespace, sid, room, member)
+        else:
+            self.update_here(namespace, sid, room, member)
+
+    def _command(
+        self, kind: CommandKind, namespace: str, sid: str, room: Room, member: Member | None
+    ) -> None:
+        data = None if member is None else plain(member)
+        self.services.backplane.publish(Command(kind, namespace, sid, room, data=data))
+
+    def _put(self, adapter: Adapter, namespace: str, sid: str, room: RoomName, member: Member | None) -> None:
+        socket = adapter.get(sid)
+        if member is None or socket is None:
+            adapter.join(sid, room)
+            return
+        if socket.members is None:
+            socket.members = {}
+        before = socket.members.get(room)
+        if before is not None and member.key is None:
+            member = Member(before.key, member.text)
+        elif before is not None and before.key != member.key:
+            self.described(socket, (namespace, cast(Room, room), before.key or sid), None)
+        socket.members[room] = member
+        if adapter.is_in(sid, room):
+            self.described(socket, (namespace, cast(Room, room), member.key or sid), member.text)
+        else:
+            adapter.join(sid, room)
+
+    def _join(self, namespace: str, sid: str, room: Room, member: Member | None) -> None:
         adapter = self.adapter(namespace)
         if adapter.get(sid) is None:
-            self.services.backplane.publish(Command(CommandKind.ENTER, namespace, sid, room))
+            self._command(CommandKind.ENTER, namespace, sid, room, member)
         elif adapter.full(sid, room):
             most = self.services.rooms_max_count
             text = f"a client is in {most} rooms and was not put into a further one: see --limit-rooms"
             self.services.complain("rooms", text)
         else:
-            adapter.join(sid, room)
+            self._put(adapter, namespace, sid, room, member)
 
     def _leave(self, namespace: str, sid: str, room: Room) -> None:
         adapter = self.adapter(namespace)
@@ -236,4 +341,12 @@ class RoomDirectory:
             count = self.adapters[namespace].count(room)
             if count == (kind == "join"):
                 held(namespace, room, kind == "join")
-        self.moved(namespace, kind, sid, room)
+        socket = self.adapters[namespace].get(sid)
+        members = None if socket is None else socket.members
+        member = None if members is None else members.get(room)
+        self.moved(namespace, kind, sid, room, member is not None)
+        if member is not None and members is not None and socket is not None:
+            if kind == "leave":
+                del members[room]
+            text = member.text if kind == "join" else None
+            self.described(socket, (namespace, cast(Room, room), member.key or sid), text)

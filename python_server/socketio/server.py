@@ -24,6 +24,7 @@ from python_server.socketio.cluster.port import (
     Room,
     StreamBegun,
     StreamMarks,
+    check_expiry,
 )
 from python_server.socketio.cluster.receiver import ClusterReceiver
 from python_server.socketio.connections import Connections
@@ -32,6 +33,7 @@ from python_server.socketio.handler_runner import HandlerRunner
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.observer import SocketObserver, together
 from python_server.socketio.packet import EVENT, Codec
+from python_server.socketio.presence import Place, Presence
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.recovery.stream_log import StreamLog
@@ -58,6 +60,7 @@ class RunningServer:
         recovery = configuration.recovery
         self.runner: HandlerRunner = HandlerRunner(services, configuration.codec, handlers, observer)
         self.services = services
+        self.presence: Presence = Presence(services, self.runner.tell_presence, self.runner.has_presence)
         self.restorer: Restorer | StreamRestorer | None = None
         moved = self.runner.room_changed
         if isinstance(recovery, RecoveryLog):
@@ -68,7 +71,10 @@ class RunningServer:
             recovery.is_private, recovery.said_alone = self._is_private, partial(self._said_alone, streams)
             self.restorer, moved = streams, partial(self._moved, streams)
         self.rooms: RoomDirectory = RoomDirectory(
-            services, moved, lambda: 0 if recovery is None else recovery.entered(services.now())
+            services,
+            moved,
+            self._described,
+            lambda: 0 if recovery is None else recovery.entered(services.now()),
         )
         self.rooms.count_in(services.traffic_of)
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
@@ -77,32 +83,58 @@ class RunningServer:
             self.broadcaster if tracer is None else TracedBroadcaster(self.broadcaster, tracer)
         )
         self.connections: Connections = Connections(
-            services, configuration, handlers, self.rooms, self.runner, self.restorer, observer
+            services,
+            configuration,
+            handlers,
+            self.rooms,
+            self.runner,
+            self.restorer,
+            observer,
+            self.presence.leave,
         )
         self.dispatcher: Dispatcher = Dispatcher(
             services, configuration, handlers, self.connections, self.runner, observer
         )
-        services.backplane.start(
-            ClusterReceiver(
-                self.rooms.adapters,
-                self.broadcaster.hear,
-                self._reached,
-                self.connections.disconnect,
-                self.broadcaster.ask_here,
-                None if self.restorer is None else self.restorer.answer,
-                watched,
-                tracer,
-            )
+        services.backplane.start(self._receiver(watched))
+
+    def _receiver(self, watched: Mapping[str, Callable[[Question, Reply], None]]) -> ClusterReceiver:
+        return ClusterReceiver(
+            self.rooms.adapters,
+            self.broadcaster.hear,
+            self._reached,
+            self.connections.disconnect,
+            self.connections.expire,
+            self.broadcaster.ask_here,
+            self.rooms.enter_here,
+            self.rooms.update_here,
+            self.presence,
+            None if self.restorer is None else self.restorer.answer,
+            watched,
+            self.services.tracer,
         )
 
     def _positions_of(self, socket: Socket) -> dict[Room, int]:
         return self.rooms.adapter(socket.namespace).positions_of(socket.sid)
 
-    def _moved(self, restorer: StreamRestorer, namespace: str, kind: str, sid: str, room: RoomName) -> None:
+    def _described(self, socket: Socket, place: Place, text: str | None) -> None:
+        if isinstance(self.restorer, StreamRestorer):
+            self.restorer.changed(socket)
+        if self.runner.has_presence():
+            self.presence.changed(place, socket.sid, text)
+
+    def _moved(
+        self,
+        restorer: StreamRestorer,
+        namespace: str,
+        kind: str,
+        sid: str,
+        room: RoomName,
+        is_described: bool,
+    ) -> None:
         socket = self.rooms.adapter(namespace).get(sid)
         if socket is not None:
             restorer.moved(kind, socket, cast("Room", room))
-        self.runner.room_changed(namespace, kind, sid, room)
+        self.runner.room_changed(namespace, kind, sid, room, is_described)
 
     def _is_private(self, envelope: Envelope) -> bool:
         adapter = self.rooms.adapters.get(envelope.namespace)
@@ -110,7 +142,7 @@ class RunningServer:
 
     def _said_alone(self, restorer: StreamRestorer, envelope: Envelope) -> None:
         for sid in envelope.rooms or ():
-            restorer.said_alone(self.rooms.adapters[envelope.namespace].get(sid))
+            restorer.changed(self.rooms.adapters[envelope.namespace].get(sid))
 
     def _reached(self, told: StreamMarks | StreamBegun) -> None:
         recovery = self.configuration.recovery
@@ -252,9 +284,13 @@ class Hub:
 
     # Clients and rooms: RoomDirectory says more
 
-    def join(self, namespace: str, sid: str, room: RoomName) -> None:
-        """Put a client into a room; takes effect before anything emitted after it."""
-        self._later(lambda server: server.rooms.join(namespace, sid, room))
+    def join(self, namespace: str, sid: str, room: RoomName, meta: object = None, key: object = None) -> None:
+        """Put a client into a room; takes effect before anything emitted after it. Raises as `member_of`."""
+        self._later(lambda server: server.rooms.join(namespace, sid, room, meta, key))
+
+    def update(self, namespace: str, sid: str, room: RoomName, meta: object) -> None:
+        """Replace what is known of a client in a room. Raises as `member_of`."""
+        self._later(lambda server: server.rooms.update(namespace, sid, room, meta))
 
     def leave(self, namespace: str, sid: str, room: RoomName) -> None:
         """Take a client out of a room; takes effect before anything emitted after it."""
@@ -268,11 +304,23 @@ class Hub:
             )
         )
 
-    def enter(self, namespace: str, sid: str, room: RoomName) -> None:
-        """`join` that waits for its verdict. Raises ValueError."""
+    def expire(self, namespace: str, sid: str, at: float | None) -> None:
+        """Have a client sent out of a namespace at that moment, in seconds since 1970; None: never.
+
+        Raises TypeError, ValueError: see `check_expiry`.
+        """
+        running = self._running
+        if running is not None:  # else there is no client
+            moment = check_expiry(at, running.services.wall())
+            running.services.door.post(running.connections.expire, namespace, sid, moment)
+
+    def enter(
+        self, namespace: str, sid: str, room: RoomName, meta: object = None, key: object = None
+    ) -> None:
+        """`join` that waits for its verdict. Raises ValueError, and as `member_of`."""
         if self._running is None:
             raise ValueError("sid is not connected to requested namespace")
-        self._running.rooms.enter(namespace, sid, room)
+        self._running.rooms.enter(namespace, sid, room, meta, key)
 
     def close_room(self, namespace: str, room: RoomName) -> None:
         """Everyone leaves. Raises ValueError."""
@@ -286,6 +334,10 @@ class Hub:
     def members_of(self, namespace: str, room: RoomName) -> list[str]:
         """The sids in a room, in all processes; of everybody for None."""
         return [] if self._running is None else self._running.rooms.members_of(namespace, room)
+
+    def details_of(self, namespace: str, room: RoomName) -> list[dict[str, JSONValue]]:
+        """As `members_of`, each as {"sid": ..., "key": ..., "meta": ...}."""
+        return [] if self._running is None else self._running.rooms.details_of(namespace, room)
 
     def find(self, namespace: str, sid: str) -> Socket | None:
         """The client of that name in the namespace, if it is connected to this process."""

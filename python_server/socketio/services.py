@@ -53,7 +53,7 @@ class HubServices:
 
     Attributes:
         now: the machine's monotonic clock at this moment, not as the loop's turn began: workers compare when
-            each has heard an event.
+            each has heard an event. wall: its clock in seconds since 1970, which may jump.
         records: where lost clients are kept for every machine; None: they come back to this one alone.
         observer: watches the clients of all servers of the worker; None: nobody does.
         traffic_of: where what goes through a namespace is counted; None: nowhere.
@@ -67,16 +67,22 @@ class HubServices:
     now: Callable[[], float]
     stop: Callable[[], None]
     entropy: Callable[[int], bytes]
+    wall: Callable[[], float]
     backplane: Backplane = field(default_factory=NoBackplane)
     names: SessionIds = field(default_factory=SessionIds)
     # Called with (namespace, room, True) when the first client of this process has entered a room, with False
     # when the last one has left it.
     room_held: Callable[[str, RoomName, bool], None] | None = None
     rooms_max_count: int = 0  # of one client in one namespace; 0: no bound
+    meta_max_bytes: int = 4096  # of what is known of a client in one room
     observer: SocketObserver | None = None
     traffic_of: TrafficOf | None = None
     tracer: Tracer | None = None
     records: RecordStore | None = None
+
+    def has_passed(self, until: float | None) -> bool:
+        """Of a moment in seconds since 1970; None never comes."""
+        return until is not None and until <= self.wall()
 
     def run_reported(self, what: str, function: Callable[..., object], *args: object) -> None:
         """A worker: call a function of the application; what it raises is reported under that name."""

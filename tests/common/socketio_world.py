@@ -23,6 +23,7 @@ from python_server.socketio.services import Configuration, HubServices
 from told_time import Clock
 from wsframe import Decoder, Outbox, Role
 
+WALL = 1_700_000_000.0
 VECTORS = Path(__file__).parents[1] / "vectors"
 
 
@@ -109,7 +110,11 @@ class Peer:
 
 
 class World(Clock):
-    """A hub, its jobs and its clock."""
+    """A hub, its jobs and its clock.
+
+    Attributes:
+        wall_ahead: of the clock; a machine's may be set.
+    """
 
     def __init__(
         self,
@@ -118,6 +123,7 @@ class World(Clock):
         **options: Any,
     ) -> None:
         super().__init__()
+        self.wall_ahead = WALL
         self.jobs = Jobs()
         self.reports: list[tuple[str, BaseException]] = []
         self.complaints: list[str] = []
@@ -130,6 +136,7 @@ class World(Clock):
             lambda: self.now,
             lambda: None,
             REAL.entropy,
+            lambda: self.wall_ahead + self.now,
             NoBackplane() if make_backplane is None else make_backplane(self),
             names or SessionIds(),
         )

@@ -192,6 +192,42 @@ def test_a_client_is_sent_away_from_any_worker(crew: Membership) -> None:
     guest.close()
 
 
+def test_a_client_ends_with_its_credentials_whoever_says_when(crew: Membership) -> None:
+    guest = Member(crew.server.url)
+    home = guest.call("where")
+    speaker = next(members[0] for worker, members in crew.members.items() if worker != home)
+    speaker.call("expire", guest.sid, 3600)
+    guest.call("expire", guest.sid, 1)
+    assert guest.closing.get(timeout=PATIENCE_SECONDS)["reason"] == "auth expired"
+    guest.gone.get(timeout=PATIENCE_SECONDS)
+    guest.close()
+    other = Member(crew.server.url)
+    speaker = next(members[0] for worker, members in crew.members.items() if worker != other.call("where"))
+    speaker.call("expire", other.sid, 1)
+    assert other.closing.get(timeout=PATIENCE_SECONDS)["reason"] == "auth expired"
+    other.gone.get(timeout=PATIENCE_SECONDS)
+    other.close()
+
+
+def test_one_user_in_several_workers_is_one_member(crew: Membership) -> None:
+    first, second, third, fourth = crew.one_of_each()
+    fourth.call("join", "watchers of team")
+    for member in (first, second, third):
+        assert member.call("join as", "team", {"name": "Ann"}, "ann") == "done"
+    assert fourth.next() == ["join", "Ann"]
+    assert first.call("join as", "team", {"name": "Bob"}, "bob", fourth.sid) == "done"
+    assert fourth.next() == ["join", "Bob"], "put there by another worker"
+    for member in crew.one_of_each():
+        assert member.call("who", "team") == [["ann", {"name": "Ann"}]] * 3 + [["bob", {"name": "Bob"}]]
+    second.call("update", "team", {"name": "Eve"}, fourth.sid)
+    assert fourth.next() == ["update", "Eve"]
+    assert "allowed are 4096" in first.call("join as", "team", {"name": "x" * 5000})
+    for member in (first, second, third, fourth):
+        member.call("leave", "team")
+    assert sorted(fourth.next() for _ in range(2)) == [["leave", "Ann"], ["leave", "Eve"]]
+    crew.hear([], None)
+
+
 def test_a_worker_that_stands_still_blocks_nobody(crew: Membership) -> None:
     """Stopped, it is neither heard nor waited for more than once; continued, it has missed nothing."""
     stopped = crew.one_of_each()[3].call("where")
@@ -227,6 +263,10 @@ def test_a_worker_that_is_killed_is_missed_by_nobody(crew: Membership) -> None:
     victim = crew.one_of_each()[3].call("where")
     lost = crew.members.pop(victim)
     lost[0].call("join", "doomed")
+    first.call("join", "watchers of staff")
+    for member, name in ((lost[0], "Ann"), (lost[1] if len(lost) > 1 else lost[0], "Ann"), (first, "Eve")):
+        member.call("join as", "staff", {"name": name}, name)
+    assert sorted(first.next() for _ in range(2)) == [["join", "Ann"], ["join", "Eve"]]
     lost[0].may_answer.clear()
     lost[0].was_asked.clear()
     answers: list[Any] = []
@@ -240,6 +280,8 @@ def test_a_worker_that_is_killed_is_missed_by_nobody(crew: Membership) -> None:
         member.close()
     asked.join()
     assert answers == [{"values": [], "missing": 1}]
+    assert first.call("who", "staff") == [["Eve", {"name": "Eve"}]]
+    assert first.next() == ["leave", "Ann"], "the others tell of it"
     crew.fill(2)
     sids = sorted(member.sid for member in crew.everybody)
     for member in crew.one_of_each():

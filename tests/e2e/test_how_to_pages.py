@@ -5,19 +5,22 @@ It must not hold code that the pages lack.
 
 import json
 import os
+import queue
 import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import requests
 import socketio
 
 import python_server
-from ordered_clients import PatientClient, SimpleClient
+from ordered_clients import OrderedClient, PatientClient, SimpleClient
 from own_nginx import Nginx
 from page_blocks import blocks_of, lines_of
 from python_server import Server, SocketIO
@@ -125,6 +128,113 @@ def test_who_has_a_token_may_connect(login: dict[str, Any]) -> None:
     assert [item["name"] for item in client.get_received("/api")] == ["news"]
     for auth in ({"token": token + "x"}, {}, None):
         assert not socketio.test_client(app, namespace="/api", auth=auth).is_connected("/api")
+
+
+def ends(url: str, told: dict[str, Any]) -> tuple[OrderedClient, queue.Queue[Any]]:
+    """A client, and the reasons for which it was sent away."""
+    client, reasons = OrderedClient(), queue.Queue[Any]()
+    client.on("closing", lambda said: reasons.put(said))
+    client.connect(url, transports=["websocket"], **told)
+    return client, reasons
+
+
+def test_a_token_that_ends_and_is_refreshed(serve: Any, tmp_path: Path) -> None:
+    block, _ = blocks("credentials-that-end.md", "python")
+    (tmp_path / "shop.py").write_text(block)
+    scope: dict[str, Any] = {"__name__": "shop"}
+    exec(compile(block, "credentials-that-end.md", "exec"), scope)
+    newest, before = scope["KEYS"].items()
+
+    def made(key: tuple[str, str], name: str, seconds: float) -> str:
+        claims = {"sub": name, "exp": time.time() + seconds}
+        return jwt.encode(claims, key[1], "HS256", headers={"kid": key[0]})
+
+    server = serve(tmp_path, "shop:app", "--workers", "2")
+    token = requests.post(f"{server.url}/token/ann", timeout=WAIT_SECONDS).text
+    client, reasons = ends(server.url, {"auth": {"token": token}})
+    forged = made((before[0], "somebody else's key, also of 32 bytes"), "ann", 60)
+    bad = [made(newest, "bob", 60), made(newest, "ann", -60), forged, "no token", None, 7]
+    for token in bad:
+        assert client.call("refresh", (token,), timeout=WAIT_SECONDS) == "the token is not valid"
+    while client.call("refresh", made(before, "ann", 2), timeout=WAIT_SECONDS) is not None:
+        pass  # it was late
+    assert reasons.get(timeout=WAIT_SECONDS)["reason"] == "auth expired"
+    client.close()
+    for token in (*bad[1:], {}):
+        stranger = PatientClient()
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            stranger.connect(server.url, auth={"token": token})
+        stranger.close()
+
+
+def test_a_login_that_ends(serve: Any, tmp_path: Path) -> None:
+    _, block = blocks("credentials-that-end.md", "python")
+    (tmp_path / "shop.py").write_text(block)
+    browser = requests.Session()
+
+    def tab(url: str) -> tuple[OrderedClient, queue.Queue[Any]]:
+        assert browser.post(f"{url}/login/ann", timeout=WAIT_SECONDS).text == "welcome"
+        cookie = f"session={browser.cookies['session']}"
+        return ends(url, {"headers": {"Cookie": cookie}})
+
+    server = serve(tmp_path, "shop:app", "--workers", "2")
+    with pytest.raises(socketio.exceptions.ConnectionError):
+        ends(server.url, {})
+    tabs = [tab(server.url) for _ in range(3)]
+    assert browser.post(f"{server.url}/stay", timeout=WAIT_SECONDS).text == "welcome back"
+    assert browser.post(f"{server.url}/logout", timeout=WAIT_SECONDS).text == "goodbye"
+    for client, reasons in tabs:
+        assert reasons.get(timeout=WAIT_SECONDS)["detail"] == "logged out"
+        client.close()
+    assert browser.post(f"{server.url}/stay", timeout=WAIT_SECONDS).status_code == 401
+    hasty = serve(tmp_path, "shop:app", env={"LOGIN_SECONDS": "5"})
+    browser.cookies.clear()
+    while True:
+        try:
+            client, reasons = tab(hasty.url)
+            break
+        except socketio.exceptions.ConnectionError:
+            continue  # it was late
+    assert reasons.get(timeout=WAIT_SECONDS)["reason"] == "auth expired"
+    client.close()
+
+
+def test_who_is_there(serve: Any, tmp_path: Path) -> None:
+    (block,) = blocks("who-is-there.md", "python")
+    (tmp_path / "lobby.py").write_text(block)
+    server = serve(tmp_path, "lobby:app", "--workers", "2")
+    told: queue.Queue[Any] = queue.Queue()
+
+    def tab(name: str) -> tuple[OrderedClient, queue.Queue[Any]]:
+        client, here = OrderedClient(), queue.Queue[Any]()
+        client.on("here", here.put)
+        client.connect(server.url, auth={"name": name}, transports=["websocket"])
+        return client, here
+
+    watcher = OrderedClient()
+    for word in ("came", "went"):
+        watcher.on(word, lambda meta, word=word: told.put((word, meta)))
+    watcher.connect(server.url, auth={"name": "watcher"}, transports=["websocket"])
+    quiet = {"name": "ann", "typing": False}
+    tabs = [tab("ann") for _ in range(6)]
+    for _, here in tabs:
+        assert here.get(timeout=WAIT_SECONDS)["ann"] == quiet
+    assert told.get(timeout=WAIT_SECONDS) == ("came", {"name": "watcher", "typing": False})
+    assert told.get(timeout=WAIT_SECONDS) == ("came", quiet)
+    tabs[0][0].emit("typing", ("ann", True))
+    assert told.get(timeout=WAIT_SECONDS) == ("came", {"name": "ann", "typing": True})
+    bob, here = tab("bob")
+    assert set(here.get(timeout=WAIT_SECONDS)) == {"watcher", "ann", "bob"}
+    assert told.get(timeout=WAIT_SECONDS) == ("came", {"name": "bob", "typing": False})
+    for client, _ in [*tabs[1:], tabs[0]]:
+        client.close()
+    word, meta = told.get(timeout=WAIT_SECONDS)
+    while word == "came":  # of the tabs that are left, another one is the last that said something
+        word, meta = told.get(timeout=WAIT_SECONDS)
+    assert (word, meta["name"]) == ("went", "ann")
+    bob.close()
+    assert told.get(timeout=WAIT_SECONDS) == ("went", {"name": "bob", "typing": False})
+    watcher.close()
 
 
 # What the page says that the reader has: a project, with a user who has logged in.

@@ -142,6 +142,8 @@ def test_two_machines_of_many_workers(machines: Machines, options: dict[str, Any
     for client in clients[1:]:
         assert list(speaker.ask("call", client.sid)) == [f"7 from {client.sid}", 7]
     assert sorted(speaker.ask("members", "odd")) == sorted(client.sid for client in clients[1::2])
+    speaker.ask("expire", clients[-1].sid, 1)
+    assert clients[-1].gone.wait(WAIT_SECONDS), "its credentials end on the other machine"
     connection = redis.Redis.from_url(machines.url)
     try:
         assert connection.pubsub_numsub(machines.channel) == [(machines.channel.encode(), 2)], (

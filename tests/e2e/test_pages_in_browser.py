@@ -108,6 +108,18 @@ def test_a_token_instead_of_a_cookie(serve: Any, opened: Callable[..., Page], tm
     assert page.evaluate(f"({CONNECTED})(socket)")
 
 
+def test_a_page_whose_token_ends_connects_again(
+    serve: Any, opened: Callable[..., Page], tmp_path: Path
+) -> None:
+    block, _ = blocks_of("docs/how-to/credentials-that-end.md", "python")
+    (script,) = blocks_of("docs/how-to/credentials-that-end.md", "js")
+    (tmp_path / "shop.py").write_text(block)
+    page = opened(serve(tmp_path, "shop:app", env={"TOKEN_SECONDS": "2"}).url)
+    page.evaluate("void (window.sids = new Set())")
+    page.add_script_tag(content=f"{script}\nsocket.on('connect', () => sids.add(socket.id));")
+    page.wait_for_function("sids.size > 2")
+
+
 def test_a_chat_of_channels(serve: Any, opened: Callable[..., Page], tmp_path: Path) -> None:
     chat, _ = blocks_of("docs/how-to/from-django-channels.md", "python")
     (html,) = blocks_of("docs/how-to/from-django-channels.md", "html")

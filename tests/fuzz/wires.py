@@ -186,7 +186,9 @@ class Wired:
         running = self.hub._running
         self._control = ControlCommands(worker._hubs, lambda: {"connections": 1}, self._complain)
         heard = (running.rooms.adapters, running.broadcaster.hear, lambda marks: None)
-        done = (running.connections.disconnect, running.broadcaster.ask_here)
+        connections = running.connections
+        done = (connections.disconnect, connections.expire, running.broadcaster.ask_here)
+        done = (*done, running.rooms.enter_here, running.rooms.update_here, running.presence)
         self._receiver = ClusterReceiver(*heard, *done)
         self._pushes = PushReader(READ_MAX_BYTES)
         codec = TextCodec() if seed % 2 else MsgpackCodec()

@@ -170,6 +170,7 @@ class MachineServer:
             now=lambda: machine.now,
             stop=lambda: None,
             entropy=system.entropy,
+            wall=system.wall,
             backplane=self.backplane,
             names=SessionIds(None, tag_of(host_id), system.entropy),
             room_held=self.backplane.room_held,

@@ -15,8 +15,8 @@ from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.app_run import replace_run
 from python_server.api.flask_socketio.context import ClientState, EventContexts, current_request, in_event
 from python_server.api.flask_socketio.event_runner import SOCKET_KEY, EventRunner
+from python_server.api.flask_socketio.membership import RoomMembership
 from python_server.api.flask_socketio.namespace import Namespace
-from python_server.api.flask_socketio.registration import Registration
 from python_server.api.flask_socketio.run import Mounted, run_application
 from python_server.api.flask_socketio.server import Server
 from python_server.api.handler_registry import Reason
@@ -39,11 +39,11 @@ from python_server.engineio.options import EngineOptions
 from python_server.net import tasks
 from python_server.net.threads import Lock
 from python_server.observe import log
-from python_server.socketio.broadcast import DEFAULT_NAMESPACE, arguments_of, broadcast_options
+from python_server.socketio.broadcast import arguments_of, broadcast_options
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import FLASK_CHANNEL, url_of
 from python_server.socketio.server import Hub
-from python_server.socketio.values import JSONValue, RoomName, Rooms
+from python_server.socketio.values import JSONValue, Rooms
 from python_server.wsgi.environ import Application, ServerFacts
 from python_server.wsgi.handshake_middleware import admission
 
@@ -66,7 +66,7 @@ class ServedBy(Enum):
     TEST_CLIENTS = auto()
 
 
-class SocketIO(Registration):
+class SocketIO(RoomMembership):
     """Socket.IO for a Flask application, with the API of Flask-SocketIO 5 (docs/migration.md).
 
         socketio = SocketIO(app, cors_allowed_origins="https://shop.example")
@@ -101,7 +101,6 @@ class SocketIO(Registration):
         self._early_tasks: list[tasks.BackgroundTask] = []
         self._test_server: TestServer | None = None
         self.server: Server = Server(self)
-        self._outside: Emitter | None = None  # of a process that serves nobody: a task queue, a console
         self.init_app(app, **options)
 
     def init_app(self, app: flask.Flask | None, **options: Unpack[SocketIOKeywords]) -> None:
@@ -313,40 +312,6 @@ class SocketIO(Registration):
         to, namespace, timeout = chosen.get("to"), chosen.get("namespace"), chosen.get("timeout", 60)
         sid = chosen.get("sid") if chosen.get("room") is None else chosen["room"]
         return self.server.call(event, arguments_of(args, data), to, sid, namespace, timeout)
-
-    def close_room(self, room: RoomName, namespace: str | None = None) -> None:
-        """Remove all clients from the room, in "/" or `namespace`.
-
-            socketio.close_room("quiz 7")
-
-        Raises ValueError: the room is the private room of a client (its sid).
-        """
-        if self._outside is not None:
-            self._outside.close_room(cast("str | int", room), namespace)  # which looks
-        else:
-            self.server.close_room(room, namespace)
-
-    def room_members(self, room: RoomName = None, namespace: str | None = None) -> list[str]:
-        """Return the clients in a room of "/" or `namespace`, on all workers and machines.
-
-            sids = socketio.room_members("quiz 7")
-
-        Returns: their sids. Without a room, the sids of all clients in the namespace.
-        """
-        return self._hub.members_of(namespace or DEFAULT_NAMESPACE, room)
-
-    def disconnect(self, sid: str, namespace: str | None = None, reason: str | None = None) -> None:
-        """Disconnect a client from the namespace.
-
-            socketio.disconnect(sid, reason="the quiz is over")
-
-        Args:
-            namespace: default "/". reason: sent to the client just before, in the event `closing`.
-        """
-        if self._outside is not None:
-            self._outside.disconnect(sid, namespace, reason)
-        else:
-            self._hub.disconnect(namespace or DEFAULT_NAMESPACE, sid, reason)
 
     # Threads
 

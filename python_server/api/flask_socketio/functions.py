@@ -5,7 +5,8 @@ Must not know: the hub; each asks the application's SocketIO.
 
 from __future__ import annotations
 
-from typing import Unpack, cast
+from collections.abc import Mapping
+from typing import Any, Unpack, cast
 
 import flask
 
@@ -80,26 +81,53 @@ def call(event: str, *args: object, **options: Unpack[CallKeywords]) -> JSONValu
     return current_socketio().call(event, *args, **options)
 
 
-def join_room(room: RoomName, sid: str | None = None, namespace: str | None = None) -> None:
+def join_room(
+    room: RoomName,
+    sid: str | None = None,
+    namespace: str | None = None,
+    *,
+    meta: Mapping[str, object] | None = None,
+    key: str | None = None,
+) -> None:
     """Put a client into a room. Events emitted afterwards reach it there.
 
-        join_room("quiz 7")
+        join_room("quiz 7", meta={"name": "Ann"}, key="user 1")
 
     Args:
         room: its name, a string or an integer. A room exists as long as a client is in it.
         sid: default the current client.
         namespace: default that of the current event.
+        meta: what `room_members(meta=True)` and `on_room_join` tell of the client there, as JSON.
+        key: clients with the same key are one member: it joins with the first and leaves with the last.
 
     Raises:
         RuntimeError: outside a handler, without `sid` or `namespace`.
-        ValueError: `sid` is not connected, or the room is the private room of another client (its sid).
+        ValueError: `sid` is not connected, or the room is the private room of another client (its sid);
+            `meta` and `key` are larger than `meta_max_bytes`. TypeError: `meta` cannot be written as JSON.
     """
     socketio, sid, namespace = _target("join_room()", sid, namespace)
     own = flask.request.__dict__.get(SOCKET_KEY) if flask.has_request_context() else None
     if own is not None and own.sid == sid and own.namespace == namespace and not _like_a_sid(room, sid):
-        socketio._hub.join(namespace, sid, room)  # nothing can be wrong with it: no need to wait
+        socketio._hub.join(namespace, sid, room, meta, key)  # nothing can be wrong with it: no need to wait
     else:
-        socketio.server.enter_room(sid, room, namespace)
+        socketio.server.enter_room(sid, room, namespace, meta=meta, key=key)
+
+
+def update_meta(
+    room: RoomName, meta: Mapping[str, object], sid: str | None = None, namespace: str | None = None
+) -> None:
+    """Replace what is known of a client in a room; `on_room_update` is told. It must be in the room.
+
+        update_meta("quiz 7", {"name": "Ann", "typing": True})
+
+    Args:
+        room, meta: as of `join_room`. sid: default the current client.
+        namespace: default that of the current event.
+
+    Raises the same errors as `join_room`, but for a client that is not connected.
+    """
+    socketio, sid, namespace = _target("update_meta()", sid, namespace)
+    socketio.server.update_meta(sid, room, meta, namespace)
 
 
 def leave_room(room: RoomName, sid: str | None = None, namespace: str | None = None) -> None:
@@ -153,7 +181,7 @@ def rooms(sid: str | None = None, namespace: str | None = None) -> list[JSONValu
     return socketio.server.rooms(sid, namespace)
 
 
-def room_members(room: RoomName = None, namespace: str | None = None) -> list[str]:
+def room_members(room: RoomName = None, namespace: str | None = None, *, meta: bool = False) -> list[Any]:
     """Return the clients in a room, on all workers and machines.
 
         sids = room_members("quiz 7")
@@ -161,15 +189,16 @@ def room_members(room: RoomName = None, namespace: str | None = None) -> list[st
     Args:
         room: the name of the room; None for all clients in the namespace.
         namespace: default that of the current event.
+        meta: True also returns what `join_room` was told of them.
 
     Returns:
-        Their sids.
+        Their sids; with `meta` of each {"sid": "...", "key": "user 1" or None, "meta": {...} or None}.
 
     Raises:
         RuntimeError: outside a handler, without `namespace`.
     """
     namespace = namespace or current_request("room_members() without namespace=").namespace
-    return current_socketio().room_members(room, namespace)
+    return current_socketio().room_members(room, namespace, meta=meta)
 
 
 def disconnect(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Unpack, cast
 
+from python_server.api.client_methods import ClientMethods
 from python_server.api.handler_registry import method_arity
 from python_server.api.keywords import Addressing, Function
-from python_server.api.server_methods import ClientMethods, ServerMethods
+from python_server.api.server_methods import ServerMethods
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.handlers import RESERVED
 from python_server.socketio.values import JSONValue, RoomName, Rooms

@@ -15,9 +15,10 @@ from python_server.api.flask_socketio.event_runner import EventRunner
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.handler_registry import Declaring, Face, read_turn
 from python_server.api.keywords import Decorated, Function, OnKeywords
+from python_server.api.options import takes
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.server import Hub
-from python_server.socketio.values import RoomName
+from python_server.socketio.values import JSONValue, RoomName
 
 
 class Registration(Declaring, Face):
@@ -33,7 +34,7 @@ class Registration(Declaring, Face):
         self._hub = hub
         self._runner = runner
         self._app: flask.Flask | None = None
-        self._presence: dict[tuple[str, str], list[Function]] = {}
+        self._presence: dict[tuple[str, str], list[tuple[Function, int]]] = {}
 
     @property
     def exception_handlers(self) -> dict[str, Function]:
@@ -164,19 +165,31 @@ class Registration(Declaring, Face):
         return function
 
     def on_room_join(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Decorator: call the function with (sid, room) when a client joins a room.
+        """Decorator: call the function with (sid, room) when a client joins a room; or (sid, room, meta).
 
             @socketio.on_room_join()
-            def joined(sid, room):
-                socketio.emit("count", len(socketio.room_members(room)), to=room)
+            def joined(sid, room, meta):
+                socketio.emit("joined", meta, to=room)
 
         Args:
             namespace: default "/".
         """
         return partial(self._on_presence, "join", namespace or DEFAULT_NAMESPACE)
 
+    def on_room_update(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
+        """Decorator: call the function with (sid, room, meta) when a client's metadata in a room changes.
+
+            @socketio.on_room_update()
+            def changed(sid, room, meta):
+                socketio.emit("changed", meta, to=room)
+
+        Args:
+            namespace: default "/".
+        """
+        return partial(self._on_presence, "update", namespace or DEFAULT_NAMESPACE)
+
     def on_room_leave(self, namespace: str | None = None) -> Callable[[Decorated], Decorated]:
-        """Decorator: call the function with (sid, room) when a client leaves a room or disconnects.
+        """Decorator: as `on_room_join`, when a client leaves a room or disconnects.
 
             @socketio.on_room_leave("/chat")
             def left(sid, room):
@@ -188,12 +201,15 @@ class Registration(Declaring, Face):
         return partial(self._on_presence, "leave", namespace or DEFAULT_NAMESPACE)
 
     def _on_presence(self, kind: str, namespace: str, function: Decorated) -> Decorated:
-        self._presence.setdefault((kind, namespace), []).append(function)
+        count = 3 if takes(function, 3) else 2
+        self._presence.setdefault((kind, namespace), []).append((function, count))
         self._hub.handlers.on_presence(self._tell_presence)
         return function
 
-    def _tell_presence(self, kind: str, namespace: str, sid: str, room: RoomName) -> None:
+    def _tell_presence(
+        self, kind: str, namespace: str, sid: str, room: RoomName, meta: JSONValue = None
+    ) -> None:
         """A worker: in an application context, in the order in which it happened."""
         assert self._app is not None
-        for function in self._presence.get((kind, namespace), []):
-            self._runner.run_alone(function, (sid, room), self._app.app_context())
+        for function, count in self._presence.get((kind, namespace), []):
+            self._runner.run_alone(function, (sid, room, meta)[:count], self._app.app_context())

@@ -299,6 +299,7 @@ class TestServer:
             now=itertools.count().__next__,
             stop=lambda: None,
             entropy=REAL.entropy,
+            wall=REAL.wall,
         )
         self.sessions: Any = hub.attach(self.services)
 

@@ -19,6 +19,8 @@ from python_server.socketio.values import JSONValue, RoomName
 Room = str | int
 # Every process reads an integer of this size; JSON readers differ beyond it.
 ROOM_LIMIT = 2**63
+# How far ahead a client's credentials may end: who names a later moment has most likely counted milliseconds.
+EXPIRY_MAX_SECONDS = 10 * 365 * 86_400.0
 
 
 class Envelope(NamedTuple):
@@ -53,15 +55,21 @@ class CommandKind(StrEnum):
     ENTER = "enter_room"
     LEAVE = "leave_room"
     CLOSE_ROOM = "close_room"
+    # Ours alone
+    EXPIRE = "expire"
+    UPDATE = "update_meta"
+    PRESENCE = "presence"  # what changes among the members with metadata, see `PresenceWord`
 
 
 class Command(Struct, frozen=True):
     """Something to be done where the client is; elsewhere nothing happens.
 
     Attributes:
-        sid: the client, None for CLOSE_ROOM. room: None for DISCONNECT.
+        sid: the client, None for CLOSE_ROOM. room: None for DISCONNECT and EXPIRE.
         detail: of DISCONNECT: why; it reaches the client as the event `closing`.
         place: as an Envelope's.
+        at: of EXPIRE: when, in seconds since 1970; None: never.
+        data: of ENTER and UPDATE: a `requests.Member` or None; of PRESENCE: a `PresenceWord`.
     """
 
     kind: CommandKind
@@ -70,6 +78,8 @@ class Command(Struct, frozen=True):
     room: Room | None = None
     detail: str | None = None
     place: int = 0
+    at: float | None = None
+    data: JSONValue = None
 
 
 class StreamMarks(Struct, frozen=True):
@@ -105,6 +115,8 @@ class QuestionKind(StrEnum):
 
     ACKS = "acks"
     MEMBERS = "members"
+    DETAILS = "members with metadata"
+    PRESENCE = "presence"  # what one process, or each, knows of its own members with metadata
     ROOMS = "rooms"
     ENTER = "enter"
     SETTLED = "settled"  # of siblings alone: answered behind all that came before it on the same way
@@ -290,3 +302,20 @@ def check_rooms(*names: tuple[RoomName, ...] | None) -> None:
                     f"the room {room!r} cannot be named to other processes: with several workers or a "
                     "message queue a room is a string or an integer"
                 )
+
+
+def check_expiry(at: object, now: float) -> float | None:
+    """The moment at which a client's credentials end, as it travels; both in seconds since 1970.
+
+    Raises:
+        TypeError: neither an int, a float nor None. ValueError: it has passed, or is very far away.
+    """
+    if at is None:
+        return None
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        raise TypeError(f"expire: `at` is a number, seconds since 1970, or None; not a {type(at).__name__}")
+    if not at > now:  # NaN neither
+        raise ValueError("expire: `at` has passed, or is not a number; disconnect() ends a client at once")
+    if at > now + EXPIRY_MAX_SECONDS:
+        raise ValueError("expire: `at` is more than ten years away; it is in seconds since 1970")
+    return float(at)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from python_server.socketio.acks import Heard
 from python_server.socketio.adapter import Adapter
@@ -28,6 +29,7 @@ from python_server.socketio.cluster.requests import (
     AcksAsked,
     AcksQuestion,
     EnterQuestion,
+    Member,
     convert,
     pack,
     plain,
@@ -36,8 +38,30 @@ from python_server.socketio.cluster.requests import (
 from python_server.socketio.tracer import Tracer
 from python_server.socketio.values import JSONValue
 
+# Of one part of an answer; each may have the metadata of a whole room.
+DETAILS_COUNT: Final = 500
 # Called with (namespace, clients, [event, *arguments], whom to tell, seconds or None).
 AskSockets = Callable[[str, list[Socket], list[object], Heard, float | None], None]
+
+
+class MembersOfOthers(Protocol):
+    """Port: the members with metadata, as other processes tell of them."""
+
+    def hear(self, command: Command) -> None: ...
+
+    def answer(self, question: Question, reply: Reply) -> None: ...
+
+
+def _member(command: Command) -> Member | None:
+    member: Member | None = convert(command.data, Member | None)
+    return member
+
+
+def _room(command: Command) -> Room:
+    """Of a command that names one."""
+    if command.room is None:
+        raise Malformed(f"{command.kind} names no room")
+    return command.room
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +72,8 @@ class ClusterReceiver:
         adapters: of the hub, by namespace. hear: takes an envelope into the recovery log, and returns what of
             it is to be delivered. reached: how far the stream was read that machines share.
         disconnect: called with (namespace, sid, detail) for a client of this process.
+        expire: with (namespace, sid, moment).
+        enter, update: a client of this process, in a room, with what is known of it. presence: of others.
         ask: has clients of this process asked for acks.
         fetch: answers for clients that seem to have come back elsewhere; None where there is no recovery.
         tracer: makes spans of what is delivered.
@@ -58,7 +84,11 @@ class ClusterReceiver:
     hear: Callable[[Envelope], Envelope | None]
     reached: Callable[[StreamMarks | StreamBegun], None]
     disconnect: Callable[[str, str, str | None], None]
+    expire: Callable[[str, str, float | None], None]
     ask: AskSockets
+    enter: Callable[[str, str, Room, Member | None], bool]
+    update: Callable[[str, str, Room, Member | None], None]
+    presence: MembersOfOthers
     fetch: Callable[[Question, Reply], None] | None = None
     watched: Mapping[str, Callable[[Question, Reply], None]] = field(default_factory=dict)
     tracer: Tracer | None = None
@@ -85,12 +115,18 @@ class ClusterReceiver:
         try:
             if kind is CommandKind.CLOSE_ROOM:
                 adapter.close_room(room)
+            elif kind is CommandKind.PRESENCE:
+                self.presence.hear(command)
             elif sid is None or adapter.get(sid) is None:
                 return
             elif kind is CommandKind.DISCONNECT:
                 self.disconnect(command.namespace, sid, command.detail)
+            elif kind is CommandKind.EXPIRE:
+                self.expire(command.namespace, sid, command.at)
             elif kind is CommandKind.ENTER:
-                adapter.enter(sid, room)
+                self.enter(command.namespace, sid, _room(command), _member(command))
+            elif kind is CommandKind.UPDATE:
+                self.update(command.namespace, sid, _room(command), _member(command))
             else:
                 adapter.leave(sid, room)
         except ValueError:
@@ -102,12 +138,19 @@ class ClusterReceiver:
             self._answer_acks(adapter, question, reply)
         elif kind is QuestionKind.MEMBERS:
             reply(adapter.members_of(convert(question.data, Room | None)))
+        elif kind is QuestionKind.DETAILS:
+            details = adapter.details_of(convert(question.data, Room | None))
+            for first in range(0, len(details) or 1, DETAILS_COUNT):
+                part = [list(each) for each in details[first : first + DETAILS_COUNT]]
+                reply(part, last=first + DETAILS_COUNT >= len(details))
+        elif kind is QuestionKind.PRESENCE:
+            self.presence.answer(question, reply)
         elif kind is QuestionKind.ROOMS:
             reply(adapter.rooms_of(convert(question.data, str)))
         elif kind is QuestionKind.ENTER:
             asked = convert(question.data, EnterQuestion)
             try:
-                reply(adapter.enter(asked.sid, asked.room))
+                reply(self.enter(question.namespace, asked.sid, asked.room, asked.member))
             except ValueError as error:
                 reply(str(error))
         elif kind in (QuestionKind.FETCH, QuestionKind.SURRENDER) and self.fetch is not None:

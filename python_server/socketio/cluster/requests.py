@@ -52,11 +52,23 @@ class AckHeard(msgspec.Struct, tag="heard", forbid_unknown_fields=True):
     values: Packed | None
 
 
+class Member(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a client in a room.
+
+    Attributes:
+        key: joins several clients of one user; None: it stands for itself. text: its metadata, as JSON.
+    """
+
+    key: str | None
+    text: str
+
+
 class EnterQuestion(msgspec.Struct, forbid_unknown_fields=True):
     """Put a client into a room. Answered by True (done), False (not here) or a sentence that refuses."""
 
     sid: str
     room: Room
+    member: Member | None = None
 
 
 def convert(data: JSONValue, shape: Any) -> Any:

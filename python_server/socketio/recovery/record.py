@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import ROOM_LIMIT, Envelope, Malformed, Room
+from python_server.socketio.cluster.requests import Member
 from python_server.socketio.recovery.event_names import series_and_number
 from python_server.socketio.values import JSONValue
 
@@ -37,6 +38,7 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
         recovered: has it been lost before and come back?
         joined_position: of the log, when it connected here.
 
+        authorized_until, members: as the socket's, when it is lost.
         compare_from: when it began, as a new client. Who takes it over adds what it has heard since of
             processes not in `heard`: what was said before, that process may never have heard.
 
@@ -76,6 +78,8 @@ class RecoveryRecord(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     heard: HeardOf = {}
     ahead: dict[str, float] = {}
     compare_from: float = 0.0
+    authorized_until: float | None = None
+    members: dict[Room, Member] = {}
 
     def older_than(self, came_at: float | None) -> bool:
         """Did it come to another process later? None: to one that does not say when."""
@@ -146,6 +150,7 @@ def travelling(record: RecoveryRecord, complain: Callable[[str, str], None]) -> 
     return replace(
         record,
         rooms={room: position for room, position in record.rooms.items() if _is_room(room)},
+        members={room: member for room, member in record.members.items() if _is_room(room)},
         data=data,
         missed_elsewhere=[
             event for event in map(travelling_event, record.missed_elsewhere) if event[1].rooms != ()

@@ -151,7 +151,10 @@ class Restorer:
         now = self._services.now()
         here = self._log.restore(pid, namespace, seen, now)
         if here is not None:
-            self._admit_returned(socket, admit_now, *here)
+            if self._services.has_passed(here[0].authorized_until):
+                self._admit_new(socket, admit_now)
+            else:
+                self._admit_returned(socket, admit_now, *here)
             return
         # Others may know more of one that we have offered or keep for another process.
         best = self._log.find(pid, namespace, seen, now)
@@ -181,6 +184,7 @@ class Restorer:
         record.rooms = rooms
         record.last_offset = socket.last_offset
         record.data = socket.data
+        record.authorized_until, record.members = socket.authorized_until, {**(socket.members or {})}
         self._log.save(record, self._services.now())
 
     def closed(self, socket: Socket) -> None:
@@ -290,8 +294,9 @@ class Restorer:
         self, socket: Socket, admit: AdmitNow, found: RecoveryRecord | None, forgotten: bool
     ) -> None:
         """All that know the client have answered; what is on its way to two of them will not come twice."""
-        if found is None or not self._log.take_over(found, self._services.now()):
-            if forgotten or found is not None:
+        over = found is not None and self._services.has_passed(found.authorized_until)
+        if found is None or over or not self._log.take_over(found, self._services.now()):
+            if forgotten or (found is not None and not over):
                 self._services.complain(
                     "recovery log",
                     "a client begins anew: the recovery log does not reach back to what it saw (max_bytes)",

@@ -66,10 +66,12 @@ class Kept:
             rooms: those it is in, by the log's positions. complain: told what of it does not travel.
         """
         socket, record = self.socket, msgspec.structs.replace(self.record, is_live=is_live)
-        was = RecoveryRecord(record.namespace, record.sid, record.pid, rooms=rooms, data=socket.data)
+        names, members = (record.namespace, record.sid, record.pid), {**(socket.members or {})}
+        was = RecoveryRecord(*names, rooms=rooms, data=socket.data, members=members)
         try:
             travels = travelling(was, complain)
             record.rooms, record.data = list(travels.rooms), travels.data
+            record.authorized_until, record.members = socket.authorized_until, travels.members
             log.snapshot(record, rooms, self.left, self.joined_position, socket.last_offset)
             stored = sign(record, secret)
         except UNWRITABLE as error:

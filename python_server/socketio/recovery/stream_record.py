@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from python_server.socketio.cluster.port import Malformed, Room
+from python_server.socketio.cluster.requests import Member
 
 VERSION: Final = 1
 DIGEST: Final = "sha256"
@@ -35,6 +36,7 @@ class StreamRecord(msgspec.Struct, array_like=True):
         sent_from: what of them stands in the stream stands behind that place; 0: it is not known.
         private: the packets of those among them that no other process has heard.
         holder: the process that has stored it; "" in a record of an earlier version.
+        authorized_until, members: as the socket's.
     """
 
     version: int
@@ -52,6 +54,8 @@ class StreamRecord(msgspec.Struct, array_like=True):
     private: dict[str, list[Any]] = {}
     is_live: bool = False
     holder: str = ""
+    authorized_until: float | None = None
+    members: dict[Room, Member] = {}
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

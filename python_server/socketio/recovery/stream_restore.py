@@ -265,12 +265,14 @@ class StreamRestorer:
     def _admit_lookup(self, lookup: RecordLookup, found: tuple[StreamRecord, list[Envelope]] | None) -> None:
         self._settle(lookup)
         socket = lookup.socket
-        if found is None:
+        if found is None or self._services.has_passed(found[0].authorized_until):
             self._admit_new(socket, lookup.admit)
             return
         record, missed = found
         names = (record.namespace, record.sid, record.pid)
-        socket.come_back(RecoveryRecord(*names, data=record.data, last_offset=lookup.offset), missed)
+        was = RecoveryRecord(*names, data=record.data, last_offset=lookup.offset, members=record.members)
+        was.authorized_until = record.authorized_until
+        socket.come_back(was, missed)
         if socket.state is SocketState.CLOSED:  # it is more than may wait for a client
             return
         self._log.take_over(record, missed, self._services.now())
@@ -305,8 +307,9 @@ class StreamRestorer:
             kept.joined_position, kept.record.sent_last = kept.left[0].ended, []
         kept.left.append(LeftRoom(room, kept.entered.pop(room, kept.joined_position), position))
 
-    def said_alone(self, socket: Socket | None) -> None:
-        """A client is sent what nobody else hears: who has it not from us, will never have it."""
+    def changed(self, socket: Socket | None) -> None:
+        """A client is sent what nobody else hears: who has it not from us, will never have it. Or it may stay
+        until another moment than its saved record says."""
         kept = None if socket is None else self._kept(socket)
         if kept is not None:
             kept.is_changed = True

@@ -5,11 +5,12 @@ It must not know how many workers there are; `where` says which one it is.
 
 import os
 import threading
+import time
 from typing import Any
 
 import flask
 
-from python_server import Namespace, SocketIO, close_room, emit, join_room, leave_room, rooms
+from python_server import Namespace, SocketIO, close_room, emit, join_room, leave_room, rooms, update_meta
 
 app = flask.Flask(__name__)
 socketio = SocketIO(app, cors_allowed_origins="*", namespaces=["/", "/quiet"])
@@ -92,6 +93,51 @@ def rooms_of(sid: str | None = None) -> list[Any]:
 @socketio.on("kick")
 def kick(sid: str, reason: str | None = None) -> None:
     socketio.disconnect(sid, reason=reason)
+
+
+@socketio.on("expire")
+def expire(sid: str, seconds: float) -> None:
+    socketio.expire(sid, time.time() + seconds)
+
+
+@socketio.on("join as")
+def join_as(room: str, meta: dict[str, Any], key: str | None = None, sid: str | None = None) -> str:
+    try:
+        join_room(room, sid=sid, meta=meta, key=key)
+    except ValueError as error:
+        return str(error)
+    return "done"
+
+
+@socketio.on("update")
+def update(room: str, meta: dict[str, Any], sid: str | None = None) -> None:
+    update_meta(room, meta, sid=sid)
+
+
+@socketio.on("who")
+def who(room: str) -> list[Any]:
+    return sorted(([each["key"], each["meta"]] for each in socketio.room_members(room, meta=True)), key=str)
+
+
+def tell(kind: str, room: Any, meta: Any) -> None:
+    """Whoever watches the room, which nobody is told of by a second worker."""
+    if meta is not None:
+        socketio.emit("said", [kind, meta["name"]], to=f"watchers of {room}")
+
+
+@socketio.on_room_update()
+def changed(sid: str, room: Any, meta: Any) -> None:
+    tell("update", room, meta)
+
+
+@socketio.on_room_join()
+def joined(sid: str, room: Any, meta: Any) -> None:
+    tell("join", room, meta)
+
+
+@socketio.on_room_leave()
+def left(sid: str, room: Any, meta: Any) -> None:
+    tell("leave", room, meta)
 
 
 @socketio.on_room_join()

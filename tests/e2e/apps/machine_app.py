@@ -5,6 +5,7 @@ It must not know how many machines or workers there are.
 
 import json
 import os
+import time
 from typing import Any
 
 import flask
@@ -68,6 +69,11 @@ def members(room: Any) -> list[str]:
 @socketio.on("send away")
 def send_away(sid: str) -> None:
     disconnect(sid)
+
+
+@socketio.on("expire")
+def expire(sid: str, seconds: float) -> None:
+    socketio.expire(sid, time.time() + seconds)
 
 
 @socketio.on("close room")

@@ -63,4 +63,31 @@ await run(`many workers, socket.io-client 4, ${workers} workers`, {
     assert.equal((await gone)[0], "io server disconnect");
     closeAll();
   },
+
+  "who is there": async () => {
+    const [watcher, ...tabs] = await oneOfEach();
+    await watcher.emitWithAck("join", "watchers of node");
+    const joined = next(watcher, "said");
+    for (const tab of tabs) await tab.emitWithAck("join as", "node", { name: "é" }, "ann");
+    assert.deepEqual((await joined)[0], ["join", "é"]);
+    assert.deepEqual(await watcher.emitWithAck("who", "node"), tabs.map(() => ["ann", { name: "é" }]));
+    const left = next(watcher, "said");
+    for (const tab of tabs) tab.disconnect();
+    assert.deepEqual((await left)[0], ["leave", "é"]);
+    closeAll();
+  },
+
+  "credentials that end, set by another worker; it joins again by hand": async () => {
+    const [speaker, guest] = await oneOfEach();
+    const closing = next(guest, "closing");
+    const gone = next(guest, "disconnect");
+    speaker.emit("expire", guest.id, 1);
+    assert.equal((await closing)[0].reason, "auth expired");
+    assert.equal((await gone)[0], "io server disconnect");
+    const back = next(guest, "connect");
+    guest.connect();
+    await back;
+    assert.equal(typeof (await guest.emitWithAck("where")), "number");
+    closeAll();
+  },
 });

@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,6 +69,14 @@ def test_words_of_an_emitter(redis_server: Any, ears: Ears) -> None:
             "namespace": "/",
             "host_id": "",
         }
+        until = time.time() + 60
+        emitter.expire("s", until, "/n")
+        said = ears.hear()
+        assert (said["method"], said["sid"], said["at"], said["namespace"]) == ("expire", "s", until, "/n")
+        emitter.expire("s", None)
+        assert "at" not in ears.hear()
+        with pytest.raises(ValueError, match="has passed"):
+            emitter.expire("s", time.time() - 1)
         for word, room in (("enter_room", "r"), ("leave_room", 7)):
             getattr(emitter, word)("s", room)
             said = ears.hear()
@@ -229,6 +238,8 @@ def test_socketio_without_an_application(redis_server: Any, ears: Ears) -> None:
     assert ears.hear()["method"] == "close_room"
     outside.disconnect("s", "/n")
     assert (ears.hear()["method"]) == "disconnect"
+    outside.expire("s", None)
+    assert (ears.hear()["method"]) == "expire"
     with pytest.raises(RuntimeError, match="callback"):
         outside.emit("e", callback=print)
     assert outside._outside is not None

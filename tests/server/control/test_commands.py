@@ -53,6 +53,7 @@ DONE = {
         {"method": "disconnect", "sid": "s", "detail": "why"},
         ("disconnect", "/", "s", "why"),
     ),
+    "expire": ({"method": "expire", "sid": "s", "at": 5}, ("expire", "/", "s", 5.0)),
     "enter": ({"method": "enter_room", "sid": "s", "room": "r", "namespace": "/n"}, ("join", "/n", "s", "r")),
     "leave": ({"method": "leave_room", "sid": "s", "room": 5}, ("leave", "/", "s", 5)),
     "close": ({"method": "close_room", "room": "r"}, ("close_room", "/", "r")),

@@ -3,6 +3,7 @@
 It must not know sockets, or how other processes are reached: a backplane of the test's own answers.
 """
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -173,3 +174,77 @@ def test_who_divides_messages_is_told_of_the_first_and_the_last_in_a_room(world:
     world.hub.close_room("/", "blue")
     assert told[2:] == [("blue", True), ("blue", False)]
     assert world.hub.members_of("/", "blue") == []
+
+
+@pytest.mark.parametrize(
+    ("meta", "key", "fault", "sentence"),
+    [
+        ({"bomb": "x" * 5000}, None, ValueError, "have 5011 bytes, allowed are 4096: see meta_max_bytes"),
+        ({"bomb": "\u20ac" * 2000}, None, ValueError, "bytes, allowed are 4096"),
+        ({}, "k" * 5000, ValueError, "meta= and key= have 5002 bytes"),
+        ("text", None, TypeError, "a dictionary of JSON values, not a str"),
+        ([1], None, TypeError, "not a list"),
+        ({"a": b"x"}, None, TypeError, ""),
+        ({"a": object()}, None, TypeError, ""),
+        ({}, 7, TypeError, "key= is a string, not a int"),
+        (json.loads('{"a":' * 300 + "1" + "}" * 300), None, ValueError, "nested"),
+        (None, "\ud800", ValueError, ""),
+    ],
+)
+def test_what_cannot_be_known_of_a_member_is_refused(
+    world: Any, meta: Any, key: Any, fault: type[Exception], sentence: str
+) -> None:
+    sid = world.peer(None).join()
+    for join in (world.hub.join, world.hub.enter):
+        with pytest.raises(fault) as raised:
+            join("/", sid, "red", meta, key)
+        assert sentence in str(raised.value)
+    assert world.hub.rooms_of("/", sid) == [sid]
+    assert world.peer() is not None, "the loop lives"
+
+
+def test_a_circle_is_refused(world: Any) -> None:
+    sid = world.peer(None).join()
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    with pytest.raises(ValueError, match=r"ircular|nested"):
+        world.hub.join("/", sid, "red", circle)
+
+
+def test_what_is_known_of_a_member(world: Any) -> None:
+    moves: list[Any] = []
+    world.hub.handlers.on_presence(lambda *move: moves.append(move))
+    peer, other = world.peer(None), world.peer(None)
+    sid, other_sid = peer.join(), other.join()
+    hub, meta = world.hub, {"name": "Ann"}
+    hub.join("/", sid, "red", meta, "ann")
+    hub.join("/", other_sid, "red")
+    meta["name"] = "changed later"
+    assert hub.details_of("/", "red") == [
+        {"sid": sid, "key": "ann", "meta": {"name": "Ann"}},
+        {"sid": other_sid, "key": None, "meta": None},
+    ]
+    hub.update("/", sid, "red", {"name": "Bob"})
+    hub.update("/", sid, "blue", {"name": "not there"})
+    hub.join("/", sid, "red", {"name": "Eve"})  # it is there, with the same key
+    hub.join("/", sid, "red", {"name": "Eve"}, "eve")  # somebody else from now on
+    world.run()
+    peer.lose()
+    assert moves == [
+        ("join", "/", sid, "red", {"name": "Ann"}),
+        ("join", "/", other_sid, "red"),
+        ("update", "/", sid, "red", {"name": "Bob"}),
+        ("update", "/", sid, "red", {"name": "Eve"}),
+        ("leave", "/", sid, "red", {"name": "Eve"}),
+        ("join", "/", sid, "red", {"name": "Eve"}),
+        ("leave", "/", sid, "red", {"name": "Eve"}),
+    ]
+    assert world.hub._running.presence._holders == {}
+    assert hub.details_of("/", "red") == [{"sid": other_sid, "key": None, "meta": None}]
+
+
+def test_who_has_none_pays_nothing(world: Any) -> None:
+    sid = world.peer(None).join()
+    world.hub.join("/", sid, "red")
+    assert world.hub.find("/", sid).members is None
+    assert world.hub.details_of("/", None) == [{"sid": sid, "key": None, "meta": None}]

@@ -200,7 +200,8 @@ class BrokerBackplane:
                 self._shared.order.last = message.offset
             self._publisher.publish(self._channels.of_emit(message.namespace, message.rooms), payload)
         else:
-            names = {"sid": message.sid, "room": message.room, "detail": message.detail}
+            names = {"sid": message.sid, "room": message.room, "detail": message.detail, "at": message.at}
+            names["data"] = message.data
             given = {key: value for key, value in names.items() if value is not None}
             self._publisher.publish(
                 self._channels.shared, write_command(message.kind, name, message.namespace, **given)

@@ -41,6 +41,8 @@ Names = tuple[str, Sequence[Room] | None, Sequence[Room]]
 # a call in Python.
 COMMANDS: Final = {kind.value: kind for kind in CommandKind}
 WORDS: Final = {word.value: word for word in Word}
+ROOMLESS: Final = frozenset({CommandKind.DISCONNECT.value, CommandKind.EXPIRE.value})
+SIDLESS: Final = frozenset({CommandKind.CLOSE_ROOM.value, CommandKind.PRESENCE.value})
 METHODS: Final = frozenset({"emit", "callback", *COMMANDS, *WORDS})
 # A client's own room, in python-socketio too: it ends with 20 characters of base64url.
 SID: Final = re.compile(r"(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]{20}\Z")
@@ -62,7 +64,7 @@ class WireMessage(msgspec.Struct, gc=False):
             behind it each attachment in base64.
         room: one, several, or None for everybody. skip_sid: who does not get it.
         callback: [room, namespace, id] of the sender, who wants the values of the ack.
-        volatile, offset, detail, asked, traceparent: ours alone; others ignore them.
+        volatile, offset, detail, asked, traceparent, at: ours alone; others ignore them.
         path: of the Socket.IO server, on a control socket.
     """
 
@@ -84,6 +86,7 @@ class WireMessage(msgspec.Struct, gc=False):
     detail: str | None = None
     asked: bool = False
     traceparent: str | None = None
+    at: float | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(WireMessage)
@@ -164,9 +167,9 @@ def _check(message: WireMessage) -> None:
         if message.sid is None or message.id is None or message.host_id is None:
             raise WireError("foreign message", "a callback without sid, id or host_id")
     elif method in COMMANDS:
-        if method != CommandKind.CLOSE_ROOM and type(message.sid) is not str:
+        if method not in SIDLESS and type(message.sid) is not str:
             raise WireError("foreign message", f"{method} names no client")
-        if method != CommandKind.DISCONNECT and (message.room is None or isinstance(message.room, list)):
+        if method not in ROOMLESS and (message.room is None or isinstance(message.room, list)):
             raise WireError("foreign message", f"{method} names no room")
 
 
@@ -344,8 +347,14 @@ def _one_or_list(rooms: Sequence[Room]) -> Room | list[Room]:
     return rooms[0] if len(rooms) == 1 else list(rooms)
 
 
-def write_command(method: str, host_id: str, namespace: str, **names: Room | None) -> bytes:
-    """A disconnect, enter_room, leave_room (sid, room), close_room (room), or a word between our servers."""
+def data_of(message: WireMessage) -> JSONValue:
+    """Of a command; None where it has none. Raises WireError."""
+    return None if message.data == EMPTY else _loads(message.data)
+
+
+def write_command(method: str, host_id: str, namespace: str, **names: JSONValue) -> bytes:
+    """A disconnect, expire, enter_room, leave_room, close_room (of sid, at, room, data), or a word between
+    our servers."""
     message = {"method": method, **names, "namespace": namespace, "host_id": host_id}
     return dumps(message).encode()
 

@@ -17,6 +17,7 @@ from python_server.socketio.cluster.broker.foreign_messages import (
     WORDS,
     WireError,
     WireMessage,
+    data_of,
     envelope_of,
     is_like_sid,
     packed_values_of,
@@ -222,7 +223,8 @@ class ChannelReader:
         if method in COMMANDS:
             sid = message.sid if isinstance(message.sid, str) else None
             room = None if isinstance(message.room, list) else message.room
-            command = Command(COMMANDS[method], message.namespace or "/", sid, room, message.detail)
+            names = (COMMANDS[method], message.namespace or "/", sid, room, message.detail)
+            command = Command(*names, at=message.at, data=data_of(message))
             return None if ours else command
         if not ours:
             return None

@@ -3,6 +3,7 @@
 It must not know the hub: what a handler sees and what a client receives is all there is.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import python_server
 from heard_events import names
 from python_server import (
+    ConnectionRefusedError,
     Namespace,
     SocketIO,
     call,
@@ -199,6 +201,24 @@ def test_disconnect_with_a_reason(app: flask.Flask, socketio: SocketIO) -> None:
         }
     ]
     assert reasons == ["server disconnect"]
+
+
+def test_a_moment_that_has_passed_refuses_the_client_that_names_it(
+    app: flask.Flask, socketio: SocketIO
+) -> None:
+    faults: list[Exception] = []
+
+    @socketio.on("connect")
+    def connect(auth: Any) -> None:
+        try:
+            socketio.expire(flask.request.sid, auth["exp"])  # type: ignore[attr-defined]
+        except (TypeError, ValueError) as error:
+            faults.append(error)
+            raise ConnectionRefusedError(str(error)) from error
+
+    for moment, is_connected in ((time.time() + 60, True), (1.0, False), ("1", False)):
+        assert socketio.test_client(app, auth={"exp": moment}).is_connected() is is_connected
+    assert [type(fault) for fault in faults] == [ValueError, TypeError]
 
 
 # Class namespaces and the server's words

@@ -14,6 +14,8 @@ from python_server import (
     SocketIO,
     join_room,
     leave_room,
+    room_members,
+    update_meta,
 )
 
 
@@ -117,6 +119,35 @@ def test_presence_is_told_in_order(app: flask.Flask, socketio: SocketIO) -> None
     client.emit("move")
     client.disconnect()
     assert told == [("join", "a"), ("join", "b"), ("leave", "a"), ("leave", "b")]
+
+
+def test_presence_is_told_with_what_is_known_to_who_takes_it(app: flask.Flask, socketio: SocketIO) -> None:
+    told: list[Any] = []
+    socketio.on_room_join()(lambda sid, room: told.append(("join", room)))
+    socketio.on_room_join()(lambda sid, room, meta: told.append(("join", room, meta)))
+    socketio.on_room_update()(lambda sid, room, meta=None: told.append(("update", room, meta)))
+    socketio.on_room_leave()(lambda *move: told.append(("leave", *move[1:])))
+
+    @socketio.on("move")
+    def move() -> list[Any]:
+        join_room("a", meta={"name": "Ann"}, key="ann")
+        join_room("b")
+        update_meta("a", {"name": "Eve"})
+        return [{**each, "sid": ""} for each in room_members("a", meta=True)]
+
+    client = socketio.test_client(app)
+    known = client.emit("move", callback=True)
+    assert known == [{"sid": "", "key": "ann", "meta": {"name": "Eve"}}]
+    client.disconnect()
+    assert told == [
+        ("join", "a"),
+        ("join", "a", {"name": "Ann"}),
+        ("join", "b"),
+        ("join", "b", None),
+        ("update", "a", {"name": "Eve"}),
+        ("leave", "a", {"name": "Eve"}),
+        ("leave", "b", None),
+    ]
 
 
 def test_before_event_may_drop_or_refuse(app: flask.Flask, socketio: SocketIO) -> None:

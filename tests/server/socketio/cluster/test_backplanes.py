@@ -445,6 +445,17 @@ def test_a_client_elsewhere_is_sent_away_and_told_why(seated: Seated) -> None:
     assert seated.heard() == {}
 
 
+def test_a_client_elsewhere_ends_at_its_moment(seated: Seated) -> None:
+    told: list[Any] = []
+    world = seated.cluster.worlds[2]
+    world.on("disconnect", lambda socket, reason: told.append(reason))
+    hub(seated).expire("/", seated.sids["a2"], world.services.wall() + 5)
+    assert seated.heard() == {}
+    seated.cluster.advance(6)
+    (closing, goodbye) = seated.heard()["a2"]
+    assert ("auth expired" in closing, goodbye, told) == (True, "1", ["auth expired"])
+
+
 def test_entering_elsewhere_has_a_verdict(seated: Seated) -> None:
     ask = seated.cluster.ask
     ask(lambda: hub(seated).enter("/", seated.sids["a2"], "red"))
@@ -521,6 +532,50 @@ def test_each_worker_tells_of_its_own_clients_moves(seated: Seated) -> None:
     hub(seated, 2).leave("/", sid, "red")
     seated.cluster.settle()
     assert moves == {0: [], 1: [("join", "/", sid, "red"), ("leave", "/", sid, "red")], 2: []}
+
+
+def test_what_is_known_of_members_elsewhere(seated: Seated) -> None:
+    ask, sid, other = seated.cluster.ask, seated.sids["a1"], seated.sids["a2"]
+    hub(seated, 0).join("/", sid, "red", {"name": "\u00c4nn"}, "ann")
+    seated.cluster.settle()
+    ask(lambda: hub(seated, 0).enter("/", other, "red", {"n": 1}))
+    hub(seated, 2).join("/", seated.sids["a2"], "blue")
+    seated.cluster.settle()
+    found = ask(lambda: hub(seated, 0).details_of("/", "red"))
+    assert sorted(found, key=str) == sorted(
+        [
+            {"sid": sid, "key": "ann", "meta": {"name": "\u00c4nn"}},
+            {"sid": other, "key": None, "meta": {"n": 1}},
+        ],
+        key=str,
+    )
+    hub(seated, 0).update("/", sid, "red", {"name": "Eve"})
+    hub(seated, 0).update("/", sid, "green", {"name": "is not there"})
+    seated.cluster.settle()
+    assert {"sid": sid, "key": "ann", "meta": {"name": "Eve"}} in ask(
+        lambda: hub(seated, 2).details_of("/", "red")
+    )
+    assert ask(lambda: hub(seated, 0).details_of("/", "green")) == []
+    (plain,) = ask(lambda: hub(seated, 1).details_of("/", "blue"))
+    assert plain == {"sid": other, "key": None, "meta": None}
+
+
+def test_several_clients_of_one_user_are_told_of_once(seated: Seated) -> None:
+    moves: list[Any] = []
+    for index in range(3):
+        hub(seated, index).handlers.on_presence(lambda *move: moves.append(move))
+    for index in range(3):
+        hub(seated, index).join("/", seated.sids[f"a{index}"], "red", {"n": 1}, "ann")
+    seated.cluster.settle()
+    assert [(move[0], move[3:]) for move in moves] == [("join", ("red", {"n": 1}))]
+    hub(seated, 0).update("/", seated.sids["a1"], "red", {"n": 2})
+    seated.cluster.settle()
+    assert moves[1:] == [("update", "/", seated.sids["a1"], "red", {"n": 2})]
+    for index in range(3):
+        hub(seated, 1).leave("/", seated.sids[f"a{index}"], "red")
+        seated.cluster.settle()
+    assert [move[0] for move in moves][-1] == "leave"
+    assert [move[0] for move in moves].count("leave") == 1
 
 
 # ---- recovery

@@ -50,6 +50,8 @@ COMMANDS = [
     Command(CommandKind.ENTER, "/n", "sid", 7),
     Command(CommandKind.CLOSE_ROOM, "/", room="red"),
     Command(CommandKind.LEAVE, "/", "sid", "red", place=2**62),
+    Command(CommandKind.EXPIRE, "/", "sid", at=1_700_000_000.25),
+    Command(CommandKind.EXPIRE, "/", "sid", place=3),
 ]
 MARKS = [
     StreamMarks(1, 2**62),
@@ -104,7 +106,7 @@ def test_what_stands_on_a_link_is_the_same_in_every_release_of_one_version() -> 
     """See link_messages.VERSION: a change of these bytes raises it."""
     command = encode_message(Command(CommandKind.ENTER, "/n", "sid", 7))
     heads = [
-        encode([2, "enter_room", "/n", "sid", 7, None, 0]),
+        encode([2, "enter_room", "/n", "sid", 7, None, 0, None, None]),
         encode([1, "/", ["r"], [], [6, ~1], "o", True]),
     ]
     assert command == [HEAD_LENGTH.pack(len(heads[0])) + heads[0]]

@@ -832,3 +832,47 @@ def test_what_is_known_from_a_young_process_comes_once(mesh: Mesh, person: Perso
     assert person.recovered == [False, True]
     later = ["first", "second"] if hears_all else ["second", "first"]
     assert person.got == ["early", *later, "third"]
+
+
+@pytest.mark.parametrize("way", ["asked", "handed over"])
+def test_what_is_known_of_a_member_comes_along(mesh: Mesh, person: Person, way: str) -> None:
+    mesh[1].hub.join("/", person.sid, "news", {"name": "Ann"}, "ann")
+    mesh[1].run()
+    person.lose()
+    mesh.flow()
+    assert mesh[1].hub._running.rooms.adapter("/").details_of("news") == []
+    if way == "handed over":
+        mesh.hand_over(1, 2)
+    person.connect(3)
+    mesh.flow()
+    person.look()
+    assert person.recovered == [False, True]
+    assert mesh[3].hub._running.rooms.adapter("/").details_of("news") == [
+        (person.sid, "ann", '{"name":"Ann"}')
+    ]
+
+
+@pytest.mark.parametrize("way", ["asked", "handed over"])
+def test_credentials_end_wherever_the_client_comes_back(mesh: Mesh, person: Person, way: str) -> None:
+    late = Person(mesh)
+    late.connect(1)
+    for each, seconds in ((person, 60), (late, 20)):
+        mesh[1].hub.expire("/", each.sid, mesh[1].services.wall() + seconds)
+    mesh[1].run()
+    for each in (person, late):
+        each.lose()
+    mesh.emit(2, "missed")
+    mesh.flow()
+    if way == "handed over":
+        mesh.hand_over(1, 2)
+    mesh.advance(30)
+    for each in (person, late):
+        each.connect(3)
+        mesh.flow()
+        each.look()
+    assert (person.recovered, person.got) == ([False, True], ["missed"])
+    assert (late.recovered, late.got) == ([False, False], [])
+    mesh.advance(30)
+    person.look()
+    assert person.got == ["missed", "closing"]
+    assert late.sid in mesh[3].hub.adapters()["/"].members_of(None)

@@ -789,3 +789,60 @@ def test_what_a_client_has_taken_is_not_kept_with_it_on_its_return(net: Net, per
     person.lose(unseen=True)
     person.connect(2)
     assert (person.recovered, person.got[2:]) == ([False, True, True], [])
+
+
+@pytest.mark.parametrize("away_seconds", [20.0, 40.0])
+def test_credentials_end_on_every_machine(net: Net, person: Person, away_seconds: float) -> None:
+    net[0].hub.expire("/", person.sid, net[0].services.wall() + 30)
+    net[0].run()
+    person.lose()
+    net.emit(1, "missed")
+    net.read()
+    net.advance(away_seconds)
+    person.connect(2)
+    if away_seconds > 30:
+        assert (person.recovered, person.got) == ([False, False], [])
+        return
+    assert (person.recovered, person.got) == ([False, True], ["missed"])
+    net.advance(30 - away_seconds)
+    person.look()
+    assert person.got == ["missed", "closing"]
+
+
+def test_a_saved_record_says_when_credentials_end(net: Net, person: Person) -> None:
+    assert saved(net, person).authorized_until is None
+    until = net[0].services.wall() + 1000
+    net[0].hub.expire("/", person.sid, until)
+    net[0].run()
+    net.flow()
+    assert net.records == {}, "a killed process would leave one that says never"
+    assert saved(net, person).authorized_until == until
+    die(net, 0)
+    person.connect(1)
+    assert person.recovered == [False, True]
+    for _ in range(30):  # a timer that is set anew is for the next step
+        net.advance(60)
+    person.look()
+    assert person.got == ["closing"]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_what_is_known_of_a_member_is_in_its_record(net: Net, person: Person, is_killed: bool) -> None:
+    net[0].hub.join("/", person.sid, "news", {"name": "Ann"}, "ann")
+    net[0].hub.update("/", person.sid, "news", {"name": "Eve"})
+    net[0].run()
+    if is_killed:
+        assert saved(net, person).members["news"].text == '{"name":"Eve"}'
+        net[0].hub.update("/", person.sid, "news", {"name": "Bob"})
+        net[0].run()
+        net.flow()
+        assert net.records == {}, "it is not true any more"
+        assert saved(net, person) is not None
+        die(net, 0)
+    else:
+        person.lose()
+    person.connect(1)
+    assert person.recovered == [False, True]
+    worlds = [end.world for end in net.ends]
+    told = [world.hub._running.rooms.adapter("/").details_of("news") for world in worlds]
+    assert [(person.sid, "ann", '{"name":"%s"}' % ("Bob" if is_killed else "Eve"))] in told

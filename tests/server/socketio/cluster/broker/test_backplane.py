@@ -270,13 +270,15 @@ def test_what_is_published_goes_to_this_machine_and_to_the_broker() -> None:
         Envelope("/", (), (), prepared),  # for nobody
         Command(CommandKind.ENTER, "/n", "sid", "red"),
         Command(CommandKind.DISCONNECT, "/", "sid", detail="why"),
+        Command(CommandKind.EXPIRE, "/", "sid", at=1_700_000_000.5),
+        Command(CommandKind.EXPIRE, "/", "sid"),
     ]
     for message in messages:
         told.backplane.publish(message)
     assert told.inner.told == messages
     queued = told.queued()
     assert {channel for channel, _ in queued} == {b"channel"}
-    emit, enter, disconnect = [json.loads(payload) for _, payload in queued]
+    emit, enter, disconnect, expire, never = [json.loads(payload) for _, payload in queued]
     assert (emit["method"], emit["event"], emit["data"], emit["host_id"]) == ("emit", "e", [1], "host.1")
     assert enter == {
         "method": "enter_room",
@@ -286,6 +288,8 @@ def test_what_is_published_goes_to_this_machine_and_to_the_broker() -> None:
         "host_id": "host.1",
     }
     assert (disconnect["method"], disconnect["detail"], "room" in disconnect) == ("disconnect", "why", False)
+    assert (expire["method"], expire["sid"], expire["at"]) == ("expire", "sid", 1_700_000_000.5)
+    assert "at" not in never
 
 
 def test_what_json_has_no_words_for_stays_on_this_machine() -> None:

@@ -128,6 +128,12 @@ def test_a_command_is_read_whole_and_order_is_kept_around_what_is_refused() -> N
         (ROOM, None), (b"channel", command), (b"channel", b"\xff"), (b"channel", None), oversized_count=2
     )
     assert came[0] == Command(CommandKind.LEAVE, "/n", "s", "r")
+    moments = [b',"at":1700000000', b"", b',"at":"soon"', b',"at":1e999']
+    words = [b'{"method":"expire","sid":"s","host_id":"other.1"' + moment + b"}" for moment in moments]
+    until, never, *refused = read((ROOM, None), *((b"channel", word) for word in words))
+    assert until == Command(CommandKind.EXPIRE, "/", "s", at=1_700_000_000.0)
+    assert never == Command(CommandKind.EXPIRE, "/", "s")
+    assert [type(each) for each in refused] == [WireError, WireError]
     assert [type(each) for each in came[1:]] == [WireError, Subscribed, WireError, WireError]
     assert {each.kind for each in came[3:]} == {"oversized message"}
 

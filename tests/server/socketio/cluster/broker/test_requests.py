@@ -327,7 +327,17 @@ def test_a_question_with_data_that_nobody_here_understands_is_ended_and_refused(
     here.reached(1)
     asking = Asking(next(iter(here.requests._asked)), here.requests.name, "rooms", "/", {"sid": "a"})
     nothing: Any = None
-    clients = ClusterReceiver({}, hear=nothing, reached=nothing, disconnect=nothing, ask=nothing)
+    clients = ClusterReceiver(
+        {},
+        hear=nothing,
+        reached=nothing,
+        disconnect=nothing,
+        expire=nothing,
+        ask=nothing,
+        enter=nothing,
+        update=nothing,
+        presence=nothing,
+    )
     answer: Any = there.requests.answer_alone if alone else there.requests.answer
     asked = (asking, clients) if alone else (asking, "there", clients, NoBackplane())
     with pytest.raises(Malformed):
