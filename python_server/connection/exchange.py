@@ -25,6 +25,7 @@ from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
 from python_server.net.transport import Piece
+from wsframe import JoinCache, Outbox
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
@@ -256,6 +257,23 @@ class Exchange:
             piece = self._frame(data)
             if piece:
                 self._transport.write(piece)
+
+    @property
+    def is_endless(self) -> bool:
+        """Does the head leave room for a body of any length?"""
+        return self._framing is Framing.CHUNKED or self._framing is Framing.CLOSE
+
+    @property
+    def is_chunked(self) -> bool:
+        """Is what goes into the outbox to be framed as a chunk?"""
+        return self._framing is Framing.CHUNKED
+
+    def outbox(self, joins: JoinCache) -> Outbox:
+        """Takes small pieces of an endless body, already framed; what it declines is to be written."""
+        outbox = self._transport.outbox
+        if not isinstance(outbox, Outbox):
+            outbox = self._transport.outbox = Outbox(False, joins)
+        return outbox
 
     def finish(self) -> None:
         """The body is complete."""

@@ -150,6 +150,19 @@ class RecoveryLog:
                 best = log._with_missed(client, offset, *unseen, now)
         return best if best is not None and self._add_missed(best) else None
 
+    def find_behind(
+        self, tag: str, position: int, client: RecoveryRecord, now: float
+    ) -> RecoveryRecord | None:
+        """As `find`, one of which nothing is kept: it had all until that position of the log of that tag.
+        `client`: its rooms, each from 0 on."""
+        for log in self.logs(now):
+            if log.tag == tag and log.events.first <= position <= log.events.position:
+                began = max(log._began_at, log.events.forgotten_at, log._entered_at(position) / 1e6)
+                client.compare_from, client.expires_at = began - TURN_SECONDS, now + self.events.max_seconds
+                found = log._with_missed(client, None, [], position, now)
+                return found if self._add_missed(found) else None
+        return None
+
     def offer(self, pid: str) -> bool:
         """Another process asks for that client, and may have it soon; returns whether it is kept here."""
         kept = [log._lost[pid] for log in (self, *self._kept_logs) if pid in log._lost]
@@ -163,8 +176,7 @@ class RecoveryLog:
         for log in (self, *self._kept_logs):
             client = log._lost.get(pid)
             if client is not None and client.older_than(came_at):
-                kept = True
-                del log._lost[pid]
+                kept = log._lost.pop(pid) is client
         return kept
 
     def _add_missed(self, client: RecoveryRecord) -> bool:

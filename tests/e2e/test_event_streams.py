@@ -1,0 +1,324 @@
+"""Rooms and generators as server-sent events: a real server, raw sockets, a browser's own EventSource.
+
+It must not know how an event is written, or where a listener is kept.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from page_blocks import blocks_of
+
+APPS = Path(__file__).parent / "apps"
+SECONDS = 60.0
+STREAMS_COUNT = 300
+
+
+class Source:
+    """One EventSource over http.client: it keeps the last id, and comes back when it is told to."""
+
+    def __init__(self, url: str, path: str) -> None:
+        self.path = path
+        self.id: str | None = None
+        self.connect(url)
+
+    def connect(self, url: str, **fields: str) -> None:
+        if hasattr(self, "answer"):
+            self.cut()
+        if self.id is not None:
+            fields["Last-Event-ID"] = self.id
+        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=SECONDS)
+        self.connection.request("GET", self.path, headers=fields)
+        self.answer = self.connection.getresponse()
+        assert self.answer.status == 200, self.answer.read()
+        assert self.answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+
+    def block(self) -> dict[str, str] | None:
+        """The next one that is more than a heartbeat; None at the end."""
+        while True:
+            fields: dict[str, str] = {}
+            while (line := self.answer.readline()) not in (b"\n", b""):
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                fields[name] = value
+            self.id = fields.get("id", self.id)
+            if "data" in fields or "retry" in fields:
+                return fields
+            if not line:
+                return None
+
+    def event(self) -> tuple[str, Any]:
+        while "data" not in (block := self.block() or pytest.fail("the stream has ended")):
+            pass
+        return block.get("event", "message"), json.loads(block["data"])
+
+    def opened(self) -> "Source":
+        """It listens from here on."""
+        assert "retry" in (self.block() or {})
+        return self
+
+    def cut(self) -> None:
+        self.answer.close()
+        self.connection.close()
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Any
+    body: bytes
+
+
+def get(url: str, path: str, is_endless: bool = False, **fields: str) -> Answer:
+    """`is_endless`: of its body nothing is awaited."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=SECONDS)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=fields)
+        with connection.getresponse() as answer:
+            return Answer(answer.status, answer.headers, b"" if is_endless else answer.read())
+
+
+def say(url: str, *texts: str, room: str = "red") -> None:
+    for text in texts:
+        assert get(url, f"/say/{room}/{text}").status == 200
+
+
+@pytest.fixture(scope="module")
+def url(serve: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    notes = tmp_path_factory.mktemp("notes")
+    return str(serve(APPS, "event_stream_app:app", "--threads", "4", env={"NOTES": str(notes)}).url)
+
+
+def test_a_room_is_heard_and_what_was_missed_comes_later(url: str) -> None:
+    source = Source(url, "/listen/red").opened()
+    say(url, "a")
+    assert source.event() == ("said", ["a"])
+    source.cut()
+    say(url, "b")
+    say(url, "elsewhere", room="blue")
+    source.connect(url)
+    assert source.event() == ("said", ["b"])
+    source.cut()
+    say(url, "c")
+    source.path += f"?last_event_id={source.id}"
+    source.id = None
+    source.connect(url)
+    assert source.event() == ("said", ["c"])
+    source.cut()
+
+
+def test_a_hole_is_told(url: str) -> None:
+    source = Source(url, "/listen/red").opened()
+    source.cut()
+    source.path = "/listen/blue"
+    source.connect(url)
+    assert source.event() == ("hole", {"reason": "id of another room or server"})
+    say(url, "live", room="blue")
+    assert source.event() == ("said", ["live"])
+    source.cut()
+
+
+def test_many_streams_hold_no_thread(url: str) -> None:
+    """Four threads serve them all, and other requests meanwhile."""
+    sources = [Source(url, "/listen/many").opened() for _ in range(STREAMS_COUNT)]
+    say(url, "to-all", room="many")
+    assert [source.event() for source in sources] == [("said", ["to-all"])] * STREAMS_COUNT
+    assert int(get(url, "/threads").body) <= 4
+    for source in sources:
+        source.cut()
+
+
+def test_the_application_says_who_may_listen(url: str) -> None:
+    assert get(url, "/listen/private").status == 401
+    assert get(url, "/listen/private", is_endless=True, Authorization="Bearer right").status == 200
+
+
+def test_pages_of_other_origins(url: str) -> None:
+    allowed = get(url, "/listen/red", is_endless=True, Origin="https://shop.example")
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://shop.example"
+    refused = get(url, "/listen/red", Origin="https://elsewhere.example")
+    assert (refused.status, b"cors_allowed_origins" in refused.body) == (403, True)
+
+
+def test_a_generator_and_a_further_request_on_the_connection(url: str) -> None:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=SECONDS)
+    for _ in range(2):
+        connection.request("GET", "/count/3")
+        said = connection.getresponse().read().decode()
+        assert re.findall("data: (.*)", said) == ['{"number":0}', '{"number":1}', '{"number":2}', "null"]
+        assert said.endswith("event: end\ndata: null\n\n")
+    connection.request("HEAD", "/listen/red")
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (200, b"")
+    connection.request("GET", "/threads")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+def test_a_client_that_speaks_http_1_0(url: str) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), SECONDS) as sock:
+        sock.sendall(b"GET /count/1 HTTP/1.0\r\nHost: x\r\n\r\n")
+        answer = b"".join(iter(lambda: sock.recv(65_536), b""))
+    assert answer.endswith(b'\r\n\r\ndata: {"number":0}\n\nevent: end\ndata: null\n\n')
+
+
+def test_a_generator_that_fails(serve: Callable[..., Any], tmp_path: Path) -> None:
+    server = serve(APPS, "event_stream_app:app", env={"NOTES": str(tmp_path)})
+    source = Source(server.url, "/fail")
+    assert [source.event(), source.event()] == [("token", "first"), ("failed", None)]
+    assert source.block() is None
+    source.cut()
+    server.wait_for("a stream's generator")
+
+
+def test_a_generator_waits_for_its_client_without_a_thread(serve: Callable[..., Any], tmp_path: Path) -> None:
+    """One thread serves requests: while a client does not read, others are answered."""
+    server = serve(APPS, "event_stream_app:app", "--threads", "1", env={"NOTES": str(tmp_path)})
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    slow = socket.create_connection((host, int(port)), SECONDS)
+    slow.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert slow.recv(1)
+    assert get(server.url, "/threads").status == 200  # the generator has given its thread back
+    before = (tmp_path / "endless").read_text()
+    assert get(server.url, "/threads").status == 200
+    assert before != "closed"
+    assert slow.recv(1)
+    slow.close()
+    while (tmp_path / "endless").read_text() != "closed":
+        assert get(server.url, "/threads").status == 200
+
+
+@pytest.fixture
+def rolling(launch: Callable[..., Any], tmp_path: Path) -> Any:
+    server = launch(
+        APPS, "event_stream_app:app", "--workers", "2", "--no-access-log", env={"NOTES": str(tmp_path)}
+    )
+    server.wait_serving(2)
+    return server
+
+
+def roll(server: Any, meanwhile: Callable[[], None]) -> None:
+    """Both workers are replaced."""
+    server.signal(signal.SIGHUP)
+    meanwhile()
+    server.wait_ended(2)
+
+
+def test_a_rolling_restart_hides_nothing(rolling: Any) -> None:
+    sources = [Source(rolling.url, "/listen/red").opened() for _ in range(8)]
+    heard: list[list[str]] = [[] for _ in sources]
+    texts = [f"t{number}" for number in range(60)]
+    roll(rolling, lambda: say(rolling.url, *texts))
+    say(rolling.url, "last")
+    for source, got in zip(sources, heard, strict=True):
+        while got[-1:] != ["last"]:
+            block = source.block()
+            if block is None:  # its worker has ended
+                source.connect(rolling.url)
+            elif "data" in block:
+                assert block["event"] == "said"
+                got += json.loads(block["data"])
+        source.cut()
+    assert heard == [[*texts, "last"]] * len(sources)
+
+
+def test_a_worker_is_killed(rolling: Any) -> None:
+    """Who comes to the one that takes its place is told what the other one knows."""
+    sources = [Source(rolling.url, "/listen/red").opened() for _ in range(8)]
+    victim = int(get(rolling.url, "/say/red/first").body)
+    for source in sources:
+        assert source.event() == ("said", ["first"])
+    os.kill(victim, signal.SIGKILL)
+    rolling.wait_serving(3)
+    say(rolling.url, "second")
+    for source in sources:
+        with contextlib.suppress(http.client.IncompleteRead, ConnectionError):
+            while (block := source.block()) is not None and "data" not in block:
+                pass
+        if block is None or "data" not in block:
+            source.connect(rolling.url)
+            assert source.event() == ("said", ["second"])
+        else:
+            assert json.loads(block["data"]) == ["second"]
+        source.cut()
+
+
+@pytest.mark.needs_browser
+def test_the_page_of_streams(serve: Callable[..., Any], browser: Any, tmp_path: Path) -> None:
+    (program,) = blocks_of("docs/how-to/streams.md", "python")
+    (script,) = blocks_of("docs/how-to/streams.md", "js")
+    (tmp_path / "prices.py").write_text(program)
+    url = serve(tmp_path, "prices:app").url
+    source = Source(url, "/answer")
+    assert [source.event() for _ in range(4)] == [
+        *(("token", word) for word in ("One ", "by ", "one.")),
+        ("end", None),
+    ]
+    source.cut()
+    page = browser.new_page()
+    page.goto(f"{url}/nothing-here")
+    page.evaluate("() => { window.shown = []; window.show = (price) => shown.push(price.cents) }")
+    page.evaluate(f"() => {{ {script}; window.source = source }}")
+    page.wait_for_function("source.readyState === 1")
+    page.evaluate("fetch('/prices/ACME/995', { method: 'POST' })")
+    page.wait_for_function("shown.length === 1")
+    assert page.evaluate("shown") == [995]
+    page.close()
+
+
+@pytest.mark.needs_browser
+def test_a_page_that_loses_its_connection_misses_nothing(rolling: Any, browser: Any) -> None:
+    page = browser.new_page()
+    page.goto(f"{rolling.url}/page")
+    page.wait_for_function("opened.length === 1")
+    texts = [f"t{number}" for number in range(60)]
+    roll(rolling, lambda: say(rolling.url, *texts))
+    say(rolling.url, "last")
+    page.wait_for_function("heard.length && heard.at(-1)[1] === 'last'", timeout=SECONDS * 1000)
+    assert page.evaluate("heard") == [["said", text] for text in [*texts, "last"]]
+    assert page.evaluate("opened.length") >= 2
+    page.close()
+
+
+@pytest.mark.long
+def test_another_machine_knows_what_was_missed(
+    serve: Callable[..., Any], redis_on_disk: Any, tmp_path: Path
+) -> None:
+    environment = {
+        "BROKER": redis_on_disk.url.replace("redis://", "redis+streams://"),
+        "CHANNEL": f"channel-{uuid.uuid4().hex}",
+        "NOTES": str(tmp_path),
+    }
+    machines = [
+        serve(APPS, "event_stream_app:app", "--cluster-secret", "of all", env=environment) for _ in range(2)
+    ]
+    for machine in machines:
+        machine.wait_for("joined the broker")
+    here, there = (machine.url for machine in machines)
+    source = Source(here, "/listen/red").opened()
+    while source.id is None:  # until it is known from which place of the stream on all is heard
+        source.cut()
+        source = Source(here, "/listen/red").opened()
+    say(there, "a")
+    assert source.event() == ("said", ["a"])
+    source.cut()
+    say(here, "b")
+    say(there, "c")
+    source.connect(there)
+    assert {source.event()[1][0], source.event()[1][0]} == {"b", "c"}
+    say(here, "d")
+    assert source.event() == ("said", ["d"])
+    source.cut()
+    say(there, "e")
+    source.connect(here)
+    assert source.event() == ("said", ["e"])
+    source.cut()
