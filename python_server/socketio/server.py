@@ -121,8 +121,8 @@ class RunningServer:
         if isinstance(recovery, StreamLog):
             holes_count = recovery.holes_count
             recovery.reached(told, self.services.now())
-            if recovery.holes_count != holes_count:  # another process may know what each stream has missed
-                self.streams.end_all()
+            if recovery.holes_count != holes_count:
+                self.streams.lose()
 
     def _answer_fetch(self, restorer: Restorer | StreamRestorer, question: Question, reply: Reply) -> None:
         if not self.resumption.answer(question, reply):

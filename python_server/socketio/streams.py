@@ -96,7 +96,7 @@ class Streams:
     def add(self, stream: RoomStream) -> None:
         """It begins: with what it has missed, if it says since when."""
         if self._closed:
-            self._end(stream)
+            self._end(stream, "")
             return
         if not self.in_room(stream.namespace, stream.room):
             self._hold(stream, True)
@@ -221,17 +221,19 @@ class Streams:
         return "" if stream.kind is None else self._resumption.id_of(stream.namespace, stream.room)
 
     def close(self) -> None:
-        """The server stops."""
+        """The server stops: all come back, to whoever goes on."""
         self._closed = True
-        self.end_all()
-
-    def end_all(self) -> None:
-        """All come back, here or to whoever goes on."""
         for stream in [*self._all]:
             self.remove(stream)
-            self._end(stream)
+            self._end(stream, self._id(stream))
 
-    def _end(self, stream: RoomStream) -> None:
+    def lose(self) -> None:
+        """Something was lost on its way here: all come back, with what they had got before."""
+        for stream in [*self._all]:
+            self.remove(stream)
+            self._end(stream, "")
+
+    def _end(self, stream: RoomStream, id: str) -> None:
         retry = STOPPED_RETRY_MILLISECONDS + below(RETRY_MILLISECONDS, self._services.entropy)
-        stream.exchange.write(block(id=self._id(stream), retry_milliseconds=retry))
+        stream.exchange.write(block(id=id, retry_milliseconds=retry))
         stream.exchange.finish()

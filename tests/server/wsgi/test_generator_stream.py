@@ -96,8 +96,7 @@ def test_who_goes_while_nobody_runs_it_closes_it() -> None:
     stage = Stage(noting(notes)).begin()
     stage.exchange.blocked = True
     stage.work()
-    stage.stream.lost("gone")
-    stage.stream.lost("gone")
+    stage.stream.lost()
     stage.work()
     assert (notes.count("closed"), stage.jobs, stage.reports) == (1, [], [])
 
@@ -109,7 +108,7 @@ def test_who_goes_while_it_runs_closes_it_at_its_next_value() -> None:
     def values() -> Iterator[int]:
         try:
             yield 1
-            stage.stream.lost("gone")
+            stage.stream.lost()
             yield 2
             notes.append("never")
         finally:
@@ -177,7 +176,7 @@ def test_a_heartbeat_while_it_thinks() -> None:
     assert stage.exchange.text == ":\n\n"
 
 
-def test_a_server_that_stops_and_one_that_never_begins() -> None:
+def test_a_server_that_stops() -> None:
     notes: list[str] = []
     stage = Stage(noting(notes)).begin()
 
@@ -186,7 +185,15 @@ def test_a_server_that_stops_and_one_that_never_begins() -> None:
 
     stage.stream.post = stopped
     stage.jobs.pop(0)()
-    other = Stage(noting(notes))
-    next(other.stream.values)
-    other.stream.discard()
-    assert notes[-1] == "closed"
+    assert notes == ["made", "closed"]
+
+
+def test_who_goes_behind_the_last_look_of_its_worker() -> None:
+    notes: list[str] = []
+    stage = Stage(noting(notes, BURST_BYTES)).begin()
+    stage.jobs.pop(0)()  # it has posted that it rests
+    stage.stream.lost()
+    while stage.posted:
+        stage.posted.pop(0)()
+    stage.work()
+    assert (notes, stage.jobs, stage.reports) == (["made", "closed"], [], [])
