@@ -67,6 +67,10 @@ class RoomStream:
     def lost(self) -> None:
         self.streams.remove(self)
 
+    def hears(self, envelope: Envelope) -> bool:
+        """Was it said to its room?"""
+        return envelope.rooms is None if self.room is None else self.room in (envelope.rooms or ())
+
 
 class Streams:
     """Those of one Socket.IO server in this process. Every method belongs to the loop's thread."""
@@ -148,23 +152,19 @@ class Streams:
         self._leave(stream)
         stream.kind = stream.event, stream.exchange.is_chunked
         self._enter(stream)
-        missed = b""
+        missed = []
         if not isinstance(found, Hole):
-            missed = b"".join([self._missed(stream, envelope) for envelope in found])
-            if len(missed) > MISSED_MAX_BYTES:
+            said = [self._written(envelope) for envelope in found if stream.hears(envelope)]
+            missed = [(name, text) for name, text in filter(None, said) if stream.event in (None, name)]
+            if sum([len(text) for _, text in missed]) > MISSED_MAX_BYTES:
                 found = Hole.TOO_MUCH
         if isinstance(found, Hole):
-            missed = block(dumps({"reason": found.value}), "hole")
-        id = self._resumption.id_of(stream.namespace, stream.room)
-        stream.exchange.write(missed + block(id=id, retry_milliseconds=RETRY_MILLISECONDS))
-
-    def _missed(self, stream: RoomStream, envelope: Envelope) -> bytes:
-        """Without an id: who is cut off before the last of them is sent all once more."""
-        rooms = envelope.rooms
-        if (rooms is not None) if stream.room is None else (stream.room not in (rooms or ())):
-            return b""
-        said = self._written(envelope)
-        return b"" if said is None or stream.event not in (None, said[0]) else block(said[1], said[0])
+            missed = [("hole", dumps({"reason": found.value}))]
+        # Until the id, which the last one has: who is cut off before is sent all once more.
+        blocks = [block(text, name) for name, text in missed[:-1]]
+        blocks += [block(text, name, self._id(stream)) for name, text in missed[-1:]]
+        blocks.append(block(id=self._id(stream), retry_milliseconds=RETRY_MILLISECONDS))
+        stream.exchange.write(b"".join(blocks))
 
     def deliver(self, envelope: Envelope) -> None:
         """To the streams of its rooms: written once for all of a room."""

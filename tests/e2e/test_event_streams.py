@@ -120,7 +120,7 @@ def test_a_hole_is_told(url: str) -> None:
     source.cut()
     source.path = "/listen/blue"
     source.connect(url)
-    assert source.event() == ("hole", {"reason": "id of another room or server"})
+    assert source.event() == ("hole", {"reason": "id of another room"})
     say(url, "live", room="blue")
     assert source.event() == ("said", ["live"])
     source.cut()
