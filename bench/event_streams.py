@@ -3,7 +3,7 @@
 It must not know how either is sent. Rounds alternate in one server; what is told is the quotient of the CPU
 times, of its median and quartiles. With --open: how many streams one worker of 40 threads holds at once.
 
-    python bench/event_streams.py [--clients 200] [--events 200] [--rounds 15] [--open 5000]
+    python bench/event_streams.py [--clients 200] [--events 200] [--rounds 15] [--recovery] [--open 5000]
 """
 
 import argparse
@@ -24,7 +24,7 @@ from flask import Flask
 from python_server import SocketIO, join_room
 
 app = Flask(__name__)
-socketio = SocketIO(app)
+socketio = SocketIO(app, connection_state_recovery=RECOVERY)
 
 @socketio.on("connect")
 def connect(auth):
@@ -94,12 +94,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name, default in (("--clients", 200), ("--events", 200), ("--rounds", 15), ("--open", 0)):
         parser.add_argument(name, type=int, default=default)
+    parser.add_argument("--recovery", action="store_true")
     asked = parser.parse_args()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "told.py").write_text(APPLICATION)
+        (Path(folder) / "told.py").write_text(APPLICATION.replace("RECOVERY", str(asked.recovery)))
         arguments = ["told:app", "--bind", f"127.0.0.1:{port}", "--threads", "40", "--no-access-log"]
         server = subprocess.Popen([sys.executable, "-m", "python_server", *arguments], cwd=folder)
         try:

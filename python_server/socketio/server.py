@@ -37,9 +37,9 @@ from python_server.socketio.recovery.restore import Restorer
 from python_server.socketio.recovery.resumption import Resumption
 from python_server.socketio.recovery.stream_log import StreamLog
 from python_server.socketio.recovery.stream_restore import StreamRestorer
+from python_server.socketio.room_streams import RoomStream, RoomStreams
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
-from python_server.socketio.streams import RoomStream, Streams
 from python_server.socketio.traced import TracedBroadcaster
 from python_server.socketio.traffic import TrafficOf
 from python_server.socketio.values import JSONValue, RoomName
@@ -74,7 +74,7 @@ class RunningServer:
         )
         self.rooms.count_in(services.traffic_of)
         self.resumption: Resumption = Resumption(services, recovery, self.restorer)
-        self.streams: Streams = Streams(services, configuration.codec, self.rooms, self.resumption)
+        self.streams: RoomStreams = RoomStreams(services, configuration.codec, self.rooms, self.resumption)
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         tracer = services.tracer
         self.sender: Broadcaster | TracedBroadcaster = (
@@ -178,7 +178,7 @@ class Hub:
         return running.dispatcher
 
     @property
-    def streams(self) -> Streams | None:
+    def streams(self) -> RoomStreams | None:
         """Of its rooms, once a worker serves it."""
         return None if self._running is None else self._running.streams
 

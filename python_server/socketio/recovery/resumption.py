@@ -71,7 +71,7 @@ class BehindQuestion(msgspec.Struct, forbid_unknown_fields=True):
     sid: str
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """What an id says."""
 
     key: str
@@ -80,11 +80,11 @@ class Place(NamedTuple):
     names: list[str]
 
 
-def read_id(id: str) -> Place | None:
+def read_id(id: str) -> Position | None:
     """None: it is none."""
     try:
         key, tag, number, names = id[:ID_MAX_CHARACTERS].split(".")
-        place = Place(key, tag, int(number, 16), names.split(",") if names else [])
+        place = Position(key, tag, int(number, 16), names.split(",") if names else [])
     except ValueError:
         return None
     return place if 0 <= place.number < 1 << 63 else None
@@ -147,7 +147,7 @@ class Resumption:
     # A machine with its own log
 
     def _look(
-        self, log: RecoveryLog, stream: Returning, place: Place, again_count: int = ASK_AGAIN_MAX_COUNT
+        self, log: RecoveryLog, stream: Returning, place: Position, again_count: int = ASK_AGAIN_MAX_COUNT
     ) -> None:
         asked = BehindQuestion(place.tag, place.number, cast("Room | None", stream.room), stream.sid)
         answers = [self._found(log, stream.namespace, asked)]
@@ -193,7 +193,7 @@ class Resumption:
         self,
         log: StreamLog,
         stream: Returning,
-        place: Place,
+        place: Position,
         deadline: float,
         wait_seconds: float = REACH_SECONDS,
         can_read: bool = True,

@@ -49,7 +49,7 @@ class RoomStream:
         last_id: with which its client comes back; None: it is new. sid: a name that no client has.
     """
 
-    streams: Streams
+    streams: RoomStreams
     namespace: str
     room: RoomName
     event: str | None
@@ -72,7 +72,7 @@ class RoomStream:
         return envelope.rooms is None if self.room is None else self.room in (envelope.rooms or ())
 
 
-class Streams:
+class RoomStreams:
     """Those of one Socket.IO server in this process. Every method belongs to the loop's thread."""
 
     def __init__(
