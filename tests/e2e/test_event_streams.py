@@ -10,13 +10,17 @@ import os
 import re
 import signal
 import socket
+import ssl
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import trustme
 
+from own_nginx import Nginx
+from own_ports import port_of_its_own
 from page_blocks import blocks_of
 
 APPS = Path(__file__).parent / "apps"
@@ -27,8 +31,9 @@ STREAMS_COUNT = 300
 class Source:
     """One EventSource over http.client: it keeps the last id, and comes back when it is told to."""
 
-    def __init__(self, url: str, path: str) -> None:
+    def __init__(self, url: str, path: str, trusting: ssl.SSLContext | None = None) -> None:
         self.path = path
+        self.trusting = trusting
         self.id: str | None = None
         self.connect(url)
 
@@ -37,7 +42,13 @@ class Source:
             self.cut()
         if self.id is not None:
             fields["Last-Event-ID"] = self.id
-        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=SECONDS)
+        scheme, _, address = url.partition("://")
+        if scheme == "https":
+            self.connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                address, timeout=SECONDS, context=self.trusting
+            )
+        else:
+            self.connection = http.client.HTTPConnection(address, timeout=SECONDS)
         self.connection.request("GET", self.path, headers=fields)
         self.answer = self.connection.getresponse()
         assert self.answer.status == 200, self.answer.read()
@@ -169,6 +180,111 @@ def test_a_client_that_speaks_http_1_0(url: str) -> None:
         sock.sendall(b"GET /count/1 HTTP/1.0\r\nHost: x\r\n\r\n")
         answer = b"".join(iter(lambda: sock.recv(65_536), b""))
     assert answer.endswith(b'\r\n\r\ndata: {"number":0}\n\nevent: end\ndata: null\n\n')
+
+
+def test_a_listener_that_speaks_http_1_0_and_one_that_ends_its_side(url: str) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), SECONDS) as sock:
+        sock.sendall(b"GET /listen/old HTTP/1.0\r\nHost: x\r\n\r\n")
+        reader = sock.makefile("rb")
+        while not (line := reader.readline()).startswith(b"id"):
+            assert b"hunked" not in line
+        assert reader.readline() == b"\n"
+        say(url, "a", room="old")
+        assert [reader.readline() for _ in range(2)] == [b"event: said\n", b'data: ["a"]\n']
+        sock.shutdown(socket.SHUT_WR)  # an answer that never ends is not for who has half gone
+        assert reader.read().endswith(b"\n\n")
+        reader.close()
+
+
+def test_the_head_is_the_applications_own(url: str) -> None:
+    own = get(url, "/own-head", is_endless=True)
+    assert (own.status, own.headers["Access-Control-Allow-Origin"]) == (201, "https://own.example")
+    assert own.headers["Set-Cookie"] == "known=yes; Path=/"
+    assert own.headers["X-Accel-Buffering"] == "no"
+    nothing = get(url, "/own-head?status=204")
+    assert (nothing.status, nothing.body) == (204, b"")
+
+
+def test_middleware_that_joins_the_pieces_is_told(url: str) -> None:
+    assert b"other-server" in get(url, "/joined/listen/red").body
+
+
+def test_a_room_that_is_closed_is_heard_still(url: str) -> None:
+    source = Source(url, "/listen/closed").opened()
+    assert get(url, "/close/closed").status == 200
+    say(url, "a", room="closed")
+    assert source.event() == ("said", ["a"])
+    source.cut()
+
+
+def test_a_view_that_raises_later(serve: Callable[..., Any]) -> None:
+    server = serve(APPS, "event_stream_app:app")
+    assert get(server.url, "/raises-later").status == 500
+    source = Source(server.url, "/listen/red").opened()
+    source.cut()
+
+
+def test_over_tls(serve: Callable[..., Any], tmp_path: Path) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    both = str(tmp_path / "both.pem")
+    server = serve(APPS, "event_stream_app:app", "--ssl-certfile", both, "--ssl-keyfile", both)
+    source, speaker = (Source(server.url, f"/listen/{room}", trusting).opened() for room in ("red", "blue"))
+    speaker.cut()
+    speaker.connection.request("GET", "/say/red/a")
+    assert speaker.connection.getresponse().read()
+    assert source.event() == ("said", ["a"])
+    source.cut()
+    speaker.cut()
+
+
+def test_nginx_as_it_comes_holds_nothing_back(url: str, tmp_path: Path) -> None:
+    """It buffers and compresses what it may."""
+
+    def block(port: int) -> str:
+        return (
+            "gzip on; gzip_types *; gzip_min_length 1;\n"
+            f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {url}; }} }}"
+        )
+
+    nginx = Nginx(tmp_path, block)
+    try:
+        through = f"http://127.0.0.1:{nginx.port}"
+        source = Source(through, "/listen/proxied").opened()
+        for text in ("a", "b"):
+            say(through, text, room="proxied")
+            assert source.event() == ("said", [text])
+        source.cut()
+        say(through, "c", room="proxied")
+        source.connect(through)
+        assert source.event() == ("said", ["c"])
+        source.cut()
+    finally:
+        nginx.end()
+
+
+@pytest.mark.extended
+def test_under_gunicorn(launch: Callable[..., Any], tmp_path: Path) -> None:
+    """Any worker knows what was missed, also after all were replaced."""
+    server = launch(APPS, "event_stream_app:app", "--workers", "2", supervisor="gunicorn")
+    server.wait_serving(2)
+    source = Source(server.url, "/listen/red").opened()
+    for number in range(10):
+        source.cut()
+        say(server.url, f"t{number}")
+        source.connect(server.url)
+        assert source.event() == ("said", [f"t{number}"])
+    roll(server, lambda: None)
+    say(server.url, "last")
+    while (block := source.block()) is None or "data" not in block:
+        if block is None:
+            source.connect(server.url)
+    assert json.loads(block["data"]) == ["last"]
+    source.cut()
 
 
 def test_a_generator_that_fails(serve: Callable[..., Any], tmp_path: Path) -> None:
@@ -327,4 +443,32 @@ def test_another_machine_knows_what_was_missed(
     say(there, "e")
     source.connect(here)
     assert source.event() == ("said", ["e"])
+    source.cut()
+
+
+@pytest.mark.long
+def test_machines_that_share_no_stream_tell_a_hole(serve: Callable[..., Any], redis_server: Any) -> None:
+    """Each keeps its own log; what is said meanwhile reaches both."""
+    machines = []
+    channel = f"channel-{uuid.uuid4().hex}"
+    for _ in range(2):
+        environment = {
+            "BROKER": redis_server.url,
+            "CHANNEL": channel,
+            "WSFRAME_CLUSTER_LISTEN": f"127.0.0.1:{port_of_its_own()}",
+            "WSFRAME_CLUSTER_SECRET": "of all",
+        }
+        machines.append(serve(APPS, "event_stream_app:app", env=environment))
+    for machine in machines:
+        machine.wait_for("joined the broker")
+    here, there = (machine.url for machine in machines)
+    source = Source(here, "/listen/red").opened()
+    say(there, "a")
+    assert source.event() == ("said", ["a"])
+    source.cut()
+    say(there, "b")
+    source.connect(there)
+    assert source.event() == ("hole", {"reason": "too long ago, or of another server"})
+    say(here, "c")
+    assert source.event() == ("said", ["c"])
     source.cut()

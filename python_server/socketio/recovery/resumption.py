@@ -44,7 +44,7 @@ class Hole(Enum):
 
     UNKNOWN = "unknown id"
     OTHER = "id of another room"
-    EXPIRED = "too long ago, or of a server that has ended"
+    EXPIRED = "too long ago, or of another server"
     TOO_MUCH = "more than is sent at once"
     NO_LOG = "connection_state_recovery is off"
 

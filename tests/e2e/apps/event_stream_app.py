@@ -46,6 +46,27 @@ def listen(room: str) -> Any:
     return socketio.stream(room, event=flask.request.args.get("event"))
 
 
+@app.get("/own-head")
+def own_head() -> Any:
+    response = socketio.stream("red")
+    response.status_code = int(flask.request.args.get("status", "201"))
+    response.set_cookie("known", "yes")
+    response.headers["Access-Control-Allow-Origin"] = "https://own.example"
+    return response
+
+
+@app.get("/raises-later")
+def raises_later() -> Any:
+    socketio.stream("red")
+    raise RuntimeError("raised on purpose")
+
+
+@app.get("/close/<room>")
+def close(room: str) -> str:
+    socketio.close_room(room)
+    return "closed"
+
+
 @app.get("/say/<room>/<text>")
 def say(room: str, text: str) -> str:
     socketio.emit("said", text, to=room)
@@ -80,6 +101,31 @@ def endless() -> Any:
             note.write_text("closed")
 
     return socketio.stream(flask.stream_with_context(values()))
+
+
+class PassingOn:
+    """Middleware that looks at every piece of an answer; below /joined it joins them."""
+
+    def __init__(self, application: Any) -> None:
+        self.application = application
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        if environ["PATH_INFO"].startswith("/joined/"):
+            environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/joined")
+            return [b"".join(self.application(environ, start_response))]
+        return self.pieces(self.application(environ, start_response))
+
+    @staticmethod
+    def pieces(result: Any) -> Iterator[bytes]:
+        try:
+            for piece in result:
+                assert isinstance(piece, bytes)
+                yield piece
+        finally:
+            result.close()
+
+
+app.wsgi_app = PassingOn(app.wsgi_app)  # type: ignore[method-assign]
 
 
 @app.get("/threads")
