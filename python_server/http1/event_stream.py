@@ -33,7 +33,10 @@ def block(data: str | None = None, event: str = "", id: str = "", retry_millisec
         text += f"event: {_LINE_ENDS.sub(' ', event)}\n"
     if data is not None:
         text += "".join([f"data: {line}\n" for line in _LINE_ENDS.split(data)])
-    if id:
-        text += f"id: {id}\n"
     # A lone surrogate, which UTF-8 has no bytes for, becomes a question mark.
-    return ((text or ":\n") + "\n").encode("utf-8", "replace")
+    return with_id((text or ("" if id else ":\n")).encode("utf-8", "replace") + b"\n", id)
+
+
+def with_id(block: bytes, id: str) -> bytes:
+    """The block, with an id or "" for none."""
+    return b"%bid: %b\n\n" % (block[:-1], id.encode()) if id else block

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from python_server.connection.exchange import Exchange
-from python_server.http1.event_stream import HEARTBEAT_SECONDS, block
+from python_server.http1.event_stream import HEARTBEAT_SECONDS, block, with_id
 from python_server.http1.response import chunk
 from python_server.net.system import TimerLike, below
 from python_server.net.threads import Executor
@@ -155,21 +155,20 @@ class RoomStreams:
         missed = []
         if not isinstance(found, Hole):
             said = [self._written(envelope) for envelope in found if stream.hears(envelope)]
-            missed = [(name, text) for name, text in filter(None, said) if stream.event in (None, name)]
-            if sum([len(text) for _, text in missed]) > MISSED_MAX_BYTES:
+            missed = [written for name, written in filter(None, said) if stream.event in (None, name)]
+            if sum(map(len, missed)) > MISSED_MAX_BYTES:
                 found = Hole.TOO_MUCH
         if isinstance(found, Hole):
-            missed = [("hole", dumps({"reason": found.value}))]
+            missed = [block(dumps({"reason": found.value}), "hole")]
         # Until the id, which the last one has: who is cut off before is sent all once more.
-        blocks = [block(text, name) for name, text in missed[:-1]]
-        blocks += [block(text, name, self._id(stream)) for name, text in missed[-1:]]
-        blocks.append(block(id=self._id(stream), retry_milliseconds=RETRY_MILLISECONDS))
-        stream.exchange.write(b"".join(blocks))
+        missed[-1:] = [with_id(last, self._id(stream)) for last in missed[-1:]]
+        retry = block(id=self._id(stream), retry_milliseconds=RETRY_MILLISECONDS)
+        stream.exchange.write(b"".join([*missed, retry]))
 
     def deliver(self, envelope: Envelope) -> None:
         """To the streams of its rooms: written once for all of a room."""
         namespace, excepted = envelope.namespace, envelope.excepted
-        said: tuple[str, str] | None = None
+        said: tuple[str, bytes] | None = None
         for room in (None,) if envelope.rooms is None else dict.fromkeys(envelope.rooms):
             kinds = self._rooms[namespace].get(room)
             if kinds is None or room in excepted:
@@ -177,9 +176,9 @@ class RoomStreams:
             said = said or self._written(envelope)
             if said is None:
                 return
-            name, text = said
-            id = "" if envelope.offset is None else self._resumption.id_of(namespace, room)
-            plain = block(text, name, id)
+            name, plain = said
+            if envelope.offset is not None:
+                plain = with_id(plain, self._resumption.id_of(namespace, room))
             chunked = chunk(plain)
             for kind, streams in [*kinds.items()]:  # one may end by what is written
                 if kind is None or (kind[0] is not None and kind[0] != name):
@@ -194,18 +193,23 @@ class RoomStreams:
                     if not stream.write(written):
                         stream.exchange.write(plain)
 
-    def _written(self, envelope: Envelope) -> tuple[str, str] | None:
-        """(name, its arguments as a JSON array) of an event, without its offset; bytes are base64. None: JSON
+    def _written(self, envelope: Envelope) -> tuple[str, bytes] | None:
+        """(name, block without id) of an event: its arguments as a JSON array; bytes are base64. None: JSON
         has no word for a value, which MessagePack has."""
-        has_offset = envelope.offset is not None
+        prepared, has_offset = envelope.prepared, envelope.offset is not None
+        if hasattr(prepared, "event_block"):
+            return prepared.event_block
         try:
-            text, attachments = self._codec.data_text(envelope.prepared, envelope.namespace)
+            text, attachments = self._codec.data_text(prepared, envelope.namespace)
             if attachments or not text.startswith('["'):
                 name, *args = unpack(pack_text(text, attachments))
-                return str(name), msgspec.json.encode(args[:-1] if has_offset else args).decode()
-            name, end = _read(text, 1)  # what the application's own JSON has written stays as it is
-            stop = text.rindex(f'"{envelope.offset}"') if has_offset else len(text) - 1
-            return name, f"[{text[end:stop].strip(' ,')}]"
+                text = msgspec.json.encode(args[:-1] if has_offset else args).decode()
+            else:  # what the application's own JSON has written stays as it is
+                name, end = _read(text, 1)
+                stop = text.rindex(f'"{envelope.offset}"') if has_offset else len(text) - 1
+                text = f"[{text[end:stop].strip(' ,')}]"
+            prepared.event_block = str(name), block(text, str(name))
+            return prepared.event_block
         except (TypeError, ValueError, OverflowError) as error:
             self._services.complain("stream", f"an event cannot be written for streams: {error}")
             return None
