@@ -170,7 +170,7 @@ class RoomStreams:
         namespace, excepted = envelope.namespace, envelope.excepted
         said: tuple[str, bytes] | None = None
         for room in (None,) if envelope.rooms is None else dict.fromkeys(envelope.rooms):
-            kinds = self._rooms[namespace].get(room)
+            kinds = self._rooms.get(namespace, {}).get(room)
             if kinds is None or room in excepted:
                 continue
             said = said or self._written(envelope)
@@ -180,7 +180,7 @@ class RoomStreams:
             if envelope.offset is not None:
                 plain = with_id(plain, self._resumption.id_of(namespace, room))
             chunked = chunk(plain)
-            for kind, streams in [*kinds.items()]:  # one may end by what is written
+            for kind, streams in [*kinds.items()]:  # the last one of a kind may end by what is written
                 if kind is None or (kind[0] is not None and kind[0] != name):
                     continue
                 chosen = [*streams]
@@ -190,8 +190,11 @@ class RoomStreams:
                     chosen = [stream for stream in chosen if stream.sid not in excepted]
                 written = chunked if kind[1] else plain
                 for stream in chosen:
-                    if not stream.write(written):
-                        stream.exchange.write(plain)
+                    try:
+                        if not stream.write(written):
+                            stream.exchange.write(plain)
+                    except MemoryError:  # nothing may follow a gap; the others get theirs
+                        stream.exchange.abort("no memory for what is sent")
 
     def _written(self, envelope: Envelope) -> tuple[str, bytes] | None:
         """(name, block without id) of an event: its arguments as a JSON array; bytes are base64. None: JSON

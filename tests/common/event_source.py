@@ -15,6 +15,7 @@ class FakeExchange:
     def __init__(self) -> None:
         self.text = ""
         self.blocked = self.finished = False
+        self.aborted: str | None = None
         self.is_chunked = True
         self.declines = Outbox()  # as it is never opened
 
@@ -27,6 +28,9 @@ class FakeExchange:
 
     def finish(self) -> None:
         self.finished = True
+
+    def abort(self, reason: str) -> None:
+        self.aborted = reason
 
 
 def read_events(text: str) -> tuple[list[tuple[str, Any]], str | None]:

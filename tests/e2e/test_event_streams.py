@@ -218,6 +218,22 @@ def test_a_room_that_is_closed_is_heard_still(url: str) -> None:
     source.cut()
 
 
+def test_one_that_does_not_read_is_cut_off_and_others_are_not(serve: Callable[..., Any]) -> None:
+    """It has more unsent than a WebSocket may have."""
+    url = serve(APPS, "event_stream_app:app").url
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), SECONDS) as slow:
+        slow.sendall(b"GET /listen/red HTTP/1.1\r\nHost: x\r\n\r\n")
+        reads = Source(url, "/listen/blue").opened()
+        while get(url, "/open").body != b"2":
+            pass
+        while get(url, "/open").body != b"1":
+            assert get(url, "/flood/red/5").status == 200
+        say(url, "a", room="blue")
+        assert reads.event() == ("said", ["a"])
+        reads.cut()
+
+
 def test_a_view_that_raises_later(serve: Callable[..., Any]) -> None:
     server = serve(APPS, "event_stream_app:app")
     assert get(server.url, "/raises-later").status == 500

@@ -73,6 +73,19 @@ def say(room: str, text: str) -> str:
     return str(os.getpid())
 
 
+@app.get("/flood/<room>/<int:count>")
+def flood(room: str, count: int) -> str:
+    for _ in range(count):
+        socketio.emit("said", "x" * 1_000_000, to=room)
+    return ""
+
+
+@app.get("/open")
+def opened() -> str:
+    streams = socketio._hub.streams
+    return str(streams.count if streams else 0)
+
+
 @app.get("/count/<int:count>")
 def count(count: int) -> Any:
     return socketio.stream({"number": number} for number in range(count))

@@ -200,6 +200,25 @@ def test_one_that_ends_while_others_are_written_to(world: Any) -> None:
     assert world.hub.streams.count == 2
 
 
+def test_the_last_one_of_a_namespace_ends_by_an_event_for_two_rooms(world: Any) -> None:
+    ear = Ear("red").connect(world.hub)
+    ear.exchange.write = lambda data: ear.cut()
+    say(world, "a", rooms=("red", "blue"))
+    assert world.hub.streams.count == 0
+
+
+def test_one_for_whom_there_is_no_memory_hears_nothing_more(world: Any) -> None:
+    ears = [Ear("red").connect(world.hub) for _ in range(2)]
+
+    def fail(data: bytes) -> None:
+        raise MemoryError
+
+    ears[0].exchange.write = fail
+    say(world, "a", rooms=("red",))
+    assert ears[0].exchange.aborted
+    assert ears[1].take() == [("a", [])]
+
+
 def test_a_million_rooms_leave_nothing(world: Any) -> None:
     for number in range(1000):
         Ear(f"room {number}", namespace=f"/{number}").connect(world.hub).cut()
