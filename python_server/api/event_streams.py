@@ -15,7 +15,7 @@ import msgspec
 from python_server.connection.exchange import Exchange
 from python_server.engineio.cors import OriginRules
 from python_server.engineio.options import EngineOptions
-from python_server.http1.response import Headers
+from python_server.http1.response import Framing, Headers
 from python_server.net.threads import Executor
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE
 from python_server.socketio.server import Hub
@@ -69,7 +69,7 @@ def _begin(
     if not any(name.lower() == "access-control-allow-origin" for name, _ in headers):
         headers = headers + origins.headers(exchange.request)
     exchange.start(status, headers)
-    if not exchange.is_endless:  # HEAD, 204, or what has a Content-Length
+    if exchange.framing in (Framing.NONE, Framing.LENGTH):  # HEAD, 204, or what has a Content-Length
         exchange.finish()
         return None
     answer.begin(exchange, executor)

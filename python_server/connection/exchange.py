@@ -259,14 +259,9 @@ class Exchange:
                 self._transport.write(piece)
 
     @property
-    def is_endless(self) -> bool:
-        """Does the head leave room for a body of any length?"""
-        return self._framing is Framing.CHUNKED or self._framing is Framing.CLOSE
-
-    @property
-    def is_chunked(self) -> bool:
-        """Is what goes into the outbox to be framed as a chunk?"""
-        return self._framing is Framing.CHUNKED
+    def framing(self) -> Framing:
+        """Of the answer that has been started."""
+        return self._framing
 
     def outbox(self, joins: JoinCache) -> Outbox:
         """Takes small pieces of an endless body, already framed; what it declines is to be written."""

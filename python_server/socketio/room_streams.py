@@ -16,13 +16,13 @@ import msgspec
 
 from python_server.connection.exchange import Exchange
 from python_server.http1.event_stream import HEARTBEAT_SECONDS, block, with_id
-from python_server.http1.response import chunk
+from python_server.http1.response import Framing, chunk
 from python_server.net.system import TimerLike, below
 from python_server.net.threads import Executor
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.cluster.requests import pack_text, unpack
 from python_server.socketio.packet import Codec
-from python_server.socketio.recovery.resumption import Hole, Resumption
+from python_server.socketio.recovery.resumption import Hole, Listener, Resumption
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import RoomName
@@ -41,20 +41,15 @@ Kind = tuple[str | None, bool] | None
 
 
 @dataclass(eq=False, slots=True)
-class RoomStream:
+class RoomStream(Listener):
     """One stream: the LoopAnswer of the request that asked for it.
 
     Attributes:
-        room: None: what is emitted to everybody. event: the only one it wants; None: all.
-        last_id: with which its client comes back; None: it is new. sid: a name that no client has.
+        event: the only one it wants; None: all.
     """
 
     streams: RoomStreams
-    namespace: str
-    room: RoomName
     event: str | None
-    last_id: str | None
-    sid: str
     kind: Kind = None
     exchange: Exchange = field(init=False)
     write: Callable[[bytes], bool] = field(init=False)
@@ -100,7 +95,7 @@ class RoomStreams:
     def add(self, stream: RoomStream) -> None:
         """It begins: with what it has missed, if it says since when."""
         if self._closed:
-            self._end(stream, "")
+            self._end(stream)
             return
         if not self.in_room(stream.namespace, stream.room):
             self._hold(stream, True)
@@ -150,7 +145,7 @@ class RoomStreams:
 
     def _go_live(self, stream: RoomStream, found: list[Envelope] | Hole) -> None:
         self._leave(stream)
-        stream.kind = stream.event, stream.exchange.is_chunked
+        stream.kind = stream.event, stream.exchange.framing is Framing.CHUNKED
         self._enter(stream)
         missed = []
         if not isinstance(found, Hole):
@@ -228,19 +223,17 @@ class RoomStreams:
         return "" if stream.kind is None else self._resumption.id_of(stream.namespace, stream.room)
 
     def close(self) -> None:
-        """The server stops: all come back, to whoever goes on."""
+        """The server stops."""
         self._closed = True
+        self.end_all()
+
+    def end_all(self) -> None:
+        """All come back with the last id they have got, here or to whoever goes on."""
         for stream in [*self._all]:
             self.remove(stream)
-            self._end(stream, self._id(stream))
+            self._end(stream)
 
-    def lose(self) -> None:
-        """Something was lost on its way here: all come back, with what they had got before."""
-        for stream in [*self._all]:
-            self.remove(stream)
-            self._end(stream, "")
-
-    def _end(self, stream: RoomStream, id: str) -> None:
+    def _end(self, stream: RoomStream) -> None:
         retry = STOPPED_RETRY_MILLISECONDS + below(RETRY_MILLISECONDS, self._services.entropy)
-        stream.exchange.write(block(id=id, retry_milliseconds=retry))
+        stream.exchange.write(block(retry_milliseconds=retry))
         stream.exchange.finish()

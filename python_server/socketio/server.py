@@ -122,7 +122,7 @@ class RunningServer:
             holes_count = recovery.holes_count
             recovery.reached(told, self.services.now())
             if recovery.holes_count != holes_count:
-                self.streams.lose()
+                self.streams.end_all()
 
     def _answer_fetch(self, restorer: Restorer | StreamRestorer, question: Question, reply: Reply) -> None:
         if not self.resumption.answer(question, reply):
@@ -193,7 +193,7 @@ class Hub:
         if running.services.names.reserves(room):
             raise ValueError("cannot stream a sid room")
         sid = running.services.names.make()
-        return RoomStream(running.streams, namespace, room, event, last_id, sid)
+        return RoomStream(namespace, room, sid, last_id, running.streams, event)
 
     def count_meanwhile(self, traffic_of: TrafficOf | None) -> None:
         """Loop's thread: traffic is counted there, for a while; None: no more, which costs nothing."""

@@ -6,6 +6,7 @@ It must not know sockets or how a stream is found.
 import json
 from typing import Any
 
+from python_server.http1.response import Framing
 from wsframe import JoinCache, Outbox
 
 
@@ -16,7 +17,7 @@ class FakeExchange:
         self.text = ""
         self.blocked = self.finished = False
         self.aborted: str | None = None
-        self.is_chunked = True
+        self.framing = Framing.CHUNKED
         self.declines = Outbox()  # as it is never opened
 
     def outbox(self, joins: JoinCache) -> Outbox:

@@ -11,9 +11,10 @@ kept of a stream.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, cast
 from zlib import crc32
 
 import msgspec
@@ -49,8 +50,14 @@ class Hole(Enum):
     NO_LOG = "connection_state_recovery is off"
 
 
-class Returning(Protocol):
-    """What is asked of a stream; `sid`: a name that no client has."""
+@dataclass(eq=False, slots=True)
+class Listener:
+    """Who hears a room.
+
+    Attributes:
+        room: None: what is emitted to everybody. sid: a name that no client has.
+        last_id: with which its client comes back; None: it is new.
+    """
 
     namespace: str
     room: RoomName
@@ -106,7 +113,7 @@ class Resumption:
         self._services = services
         self._log = log
         self._restorer = restorer
-        self._waiting: dict[Returning, Told] = {}
+        self._waiting: dict[Listener, Told] = {}
 
     def id_of(self, namespace: str, room: RoomName) -> str:
         """Behind all that was heard until now; "": nobody will be able to say what came behind it."""
@@ -117,7 +124,7 @@ class Resumption:
             return ""
         return f"{_key(namespace, room)}..{log.place:x}.{','.join(log.heard_names())}"
 
-    def find(self, stream: Returning, told: Told) -> None:
+    def find(self, stream: Listener, told: Told) -> None:
         """Tell what it has missed until that moment, at once or once others have answered."""
         log, place = self._log, read_id(stream.last_id or "")
         if log is None:
@@ -135,11 +142,11 @@ class Resumption:
             else:
                 self._look(log, stream, place)
 
-    def give_up(self, stream: Returning) -> None:
+    def give_up(self, stream: Listener) -> None:
         """It has gone."""
         self._waiting.pop(stream, None)
 
-    def _tell(self, stream: Returning, found: list[Envelope] | Hole) -> None:
+    def _tell(self, stream: Listener, found: list[Envelope] | Hole) -> None:
         told = self._waiting.pop(stream, None)
         if told is not None:
             told(found)
@@ -147,7 +154,7 @@ class Resumption:
     # A machine with its own log
 
     def _look(
-        self, log: RecoveryLog, stream: Returning, place: Position, again_count: int = ASK_AGAIN_MAX_COUNT
+        self, log: RecoveryLog, stream: Listener, place: Position, again_count: int = ASK_AGAIN_MAX_COUNT
     ) -> None:
         asked = BehindQuestion(place.tag, place.number, cast("Room | None", stream.room), stream.sid)
         answers = [self._found(log, stream.namespace, asked)]
@@ -192,7 +199,7 @@ class Resumption:
     def _reach(
         self,
         log: StreamLog,
-        stream: Returning,
+        stream: Listener,
         place: Position,
         deadline: float,
         wait_seconds: float = REACH_SECONDS,
