@@ -218,6 +218,35 @@ def test_a_room_that_is_closed_is_heard_still(url: str) -> None:
     source.cut()
 
 
+PLAIN = """
+from python_server import Server, WSGIApp
+
+server = Server(connection_state_recovery=True)
+
+def plain(environ, start_response):
+    if environ["PATH_INFO"] == "/listen":
+        return server.stream(environ, start_response, "red")
+    server.emit("said", "a", to="red")
+    start_response("204 No Content", [])
+    return []
+
+app = WSGIApp(server, plain)
+"""
+
+
+def test_a_wsgi_application_without_flask(serve: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(PLAIN)
+    url = serve(tmp_path, "plain:app").url
+    source = Source(url, "/listen").opened()
+    assert get(url, "/say").status == 204
+    assert source.event() == ("said", ["a"])
+    source.cut()
+    assert get(url, "/say").status == 204
+    source.connect(url)
+    assert source.event() == ("said", ["a"])
+    source.cut()
+
+
 def test_one_that_does_not_read_is_cut_off_and_others_are_not(serve: Callable[..., Any]) -> None:
     """It has more unsent than a WebSocket may have."""
     url = serve(APPS, "event_stream_app:app").url
