@@ -38,6 +38,8 @@ from python_server.socketio.values import JSONValue, RoomName
 
 # The names of a hundred processes have 2 KiB; a request's head is bound besides.
 ID_MAX_CHARACTERS: Final = 8192
+# Nobody will be able to say what came behind it; who comes back with it is told so.
+NO_PLACE: Final = "-"
 
 
 class Hole(Enum):
@@ -116,12 +118,12 @@ class Resumption:
         self._waiting: dict[Listener, Told] = {}
 
     def id_of(self, namespace: str, room: RoomName) -> str:
-        """Behind all that was heard until now; "": nobody will be able to say what came behind it."""
+        """Behind all that was heard until now."""
         log = self._log
         if isinstance(log, RecoveryLog):
             return f"{_key(namespace, room)}.{log.tag}.{log.events.position:x}."
         if log is None or not log.has_begun:
-            return ""
+            return NO_PLACE
         return f"{_key(namespace, room)}..{log.place:x}.{','.join(log.heard_names())}"
 
     def find(self, stream: Listener, told: Told) -> None:

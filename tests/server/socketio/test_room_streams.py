@@ -37,7 +37,7 @@ def test_a_stream_hears_its_room_and_nothing_else(make_world: Any, recovery: boo
     assert blue.take() == [("b", [])]
     assert everybody.take() == [("c", ["x"])]
     assert shop.take() == []
-    assert (red.id is not None) is recovery
+    assert (red.id != "-") is recovery
 
 
 def test_only_the_event_that_is_wanted(world: Any) -> None:
@@ -134,9 +134,9 @@ def test_at_a_stop_all_are_sent_on(make_world: Any) -> None:
 
 
 def test_without_a_log_nothing_is_promised(world: Any) -> None:
-    ear = Ear("red")
-    ear.id = "x"
-    ear.connect(world.hub)
+    ear = Ear("red").connect(world.hub)
+    assert ear.take() == []
+    ear.cut().connect(world.hub)
     assert ear.take() == [("hole", {"reason": "connection_state_recovery is off"})]
 
 

@@ -407,14 +407,14 @@ def test_a_place_that_the_stream_never_comes_to(machines: Any) -> None:
         ear.take()
 
 
-def test_before_the_stream_is_known_there_are_no_ids(make_world: Any) -> None:
+def test_before_the_stream_is_known_who_comes_back_is_told_a_hole(make_world: Any) -> None:
     world = make_world()
     world.services = replace(world.services, records=object())
     world.serve(Hub(Configuration(recovery=RecoveryLog())))
     ear = Ear("red").connect(world.hub)
     say(world, "a")
     ear.take()
-    assert ear.id is None
+    assert reason(ear.cut().connect(world.hub)) == "unknown id"
 
 
 def test_a_hole_in_the_stream_sends_all_on(machines: Any) -> None:
