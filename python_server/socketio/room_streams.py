@@ -22,7 +22,7 @@ from python_server.net.threads import Executor
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.cluster.requests import pack_text, unpack
 from python_server.socketio.packet import Codec
-from python_server.socketio.recovery.resumption import Hole, Listener, Resumption
+from python_server.socketio.recovery.resumption import Hole, Resumption, ReturningStream
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import HubServices
 from python_server.socketio.values import RoomName
@@ -41,7 +41,7 @@ Kind = tuple[str | None, bool] | None
 
 
 @dataclass(eq=False, slots=True)
-class RoomStream(Listener):
+class RoomStream(ReturningStream):
     """One stream: the LoopAnswer of the request that asked for it.
 
     Attributes:
@@ -174,22 +174,24 @@ class RoomStreams:
             name, plain = said
             if envelope.offset is not None:
                 plain = with_id(plain, self._resumption.id_of(namespace, room))
-            chunked = chunk(plain)
             for kind, streams in [*kinds.items()]:  # the last one of a kind may end by what is written
-                if kind is None or (kind[0] is not None and kind[0] != name):
-                    continue
-                chosen = [*streams]
-                if envelope.volatile:
-                    chosen = [stream for stream in chosen if not stream.exchange.blocked]
-                if excepted:
-                    chosen = [stream for stream in chosen if stream.sid not in excepted]
-                written = chunked if kind[1] else plain
-                for stream in chosen:
-                    try:
-                        if not stream.write(written):
-                            stream.exchange.write(plain)
-                    except MemoryError:  # nothing may follow a gap; the others get theirs
-                        stream.exchange.abort("no memory for what is sent")
+                if kind is not None and kind[0] in (None, name):
+                    chosen = [*streams]
+                    if envelope.volatile:
+                        chosen = [stream for stream in chosen if not stream.exchange.blocked]
+                    if excepted:
+                        chosen = [stream for stream in chosen if stream.sid not in excepted]
+                    self._send(chosen, plain, kind[1])
+
+    @staticmethod
+    def _send(streams: list[RoomStream], plain: bytes, is_chunked: bool) -> None:
+        written = chunk(plain) if is_chunked else plain
+        for stream in streams:
+            try:
+                if not stream.write(written):
+                    stream.exchange.write(plain)
+            except MemoryError:  # nothing may follow a gap; the others get theirs
+                stream.exchange.abort("no memory for what is sent")
 
     def _written(self, envelope: Envelope) -> tuple[str, bytes] | None:
         """(name, block without id) of an event: its arguments as a JSON array; bytes are base64. None: JSON

@@ -53,7 +53,7 @@ class Hole(Enum):
 
 
 @dataclass(eq=False, slots=True)
-class Listener:
+class ReturningStream:
     """Who hears a room.
 
     Attributes:
@@ -115,7 +115,7 @@ class Resumption:
         self._services = services
         self._log = log
         self._restorer = restorer
-        self._waiting: dict[Listener, Told] = {}
+        self._waiting: dict[ReturningStream, Told] = {}
 
     def id_of(self, namespace: str, room: RoomName) -> str:
         """Behind all that was heard until now."""
@@ -126,7 +126,7 @@ class Resumption:
             return NO_PLACE
         return f"{_key(namespace, room)}..{log.place:x}.{','.join(log.heard_names())}"
 
-    def find(self, stream: Listener, told: Told) -> None:
+    def find(self, stream: ReturningStream, told: Told) -> None:
         """Tell what it has missed until that moment, at once or once others have answered."""
         log, place = self._log, read_id(stream.last_id or "")
         if log is None:
@@ -144,11 +144,11 @@ class Resumption:
             else:
                 self._look(log, stream, place)
 
-    def give_up(self, stream: Listener) -> None:
+    def give_up(self, stream: ReturningStream) -> None:
         """It has gone."""
         self._waiting.pop(stream, None)
 
-    def _tell(self, stream: Listener, found: list[Envelope] | Hole) -> None:
+    def _tell(self, stream: ReturningStream, found: list[Envelope] | Hole) -> None:
         told = self._waiting.pop(stream, None)
         if told is not None:
             told(found)
@@ -156,7 +156,11 @@ class Resumption:
     # A machine with its own log
 
     def _look(
-        self, log: RecoveryLog, stream: Listener, place: Position, again_count: int = ASK_AGAIN_MAX_COUNT
+        self,
+        log: RecoveryLog,
+        stream: ReturningStream,
+        place: Position,
+        again_count: int = ASK_AGAIN_MAX_COUNT,
     ) -> None:
         asked = BehindQuestion(place.tag, place.number, cast("Room | None", stream.room), stream.sid)
         answers = [self._found(log, stream.namespace, asked)]
@@ -201,7 +205,7 @@ class Resumption:
     def _reach(
         self,
         log: StreamLog,
-        stream: Listener,
+        stream: ReturningStream,
         place: Position,
         deadline: float,
         wait_seconds: float = REACH_SECONDS,

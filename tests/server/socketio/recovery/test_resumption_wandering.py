@@ -171,7 +171,7 @@ def wander(steps: list[Step], **options: Any) -> Listened:
 def test_wandering_streams_lose_double_and_reorder_nothing(options: dict[str, Any]) -> None:
     @settings(
         derandomize=True,
-        max_examples=150,
+        max_examples=60,
         deadline=None,
         database=None,
         suppress_health_check=[*HealthCheck],
