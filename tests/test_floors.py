@@ -27,7 +27,7 @@ CODEC = ROOT / "src" / "wsframe"
 HOUSE = """
 0  settings
 0  backplanes  amqp redis_cluster
-1  http1       head parser packed_head response body_time
+1  http1       head parser packed_head response event_stream body_time
 1  net         sendfile memory pauses byte_handler certificates monkey_patch states portability
                sockets systemd scoreboard poller descriptors system forks threads backpressure
                line_writer turn tasks coroutines bounded_queue loop pool low_water lingering transport tls
@@ -40,7 +40,8 @@ HOUSE = """
 3  websocket   application
 3  workers     link_messages spawn confirmations greetings peers handover process supervisor
                rendezvous member
-3  wsgi        environ foreign_server handshake_middleware upload_slots websocket handler
+3  wsgi        environ foreign_server handshake_middleware upload_slots loop_answer
+               generator_stream websocket handler
 4  machines    words proof stream greeting asking answering directory links requests entrance
 4  socketio    values jsoncodec packet msgpack_packet cluster.port cluster.requests
                cluster.broker.leader cluster.broker.foreign_messages cluster.broker.resp
@@ -52,9 +53,10 @@ HOUSE = """
                recovery.record traffic client adapter handlers acks observer
                tracer cluster.receiver cluster.broker.stream_reader
                cluster.broker.stream cluster.broker.records recovery.awaited recovery.log
-               recovery.stream_record recovery.machine_events recovery.checkpoints
+               recovery.stream_record recovery.machine_events recovery.checkpoints recovery.option
                recovery.stream_log services presence recovery.restore rooms handler_runner broadcaster traced
-               recovery.stream_client recovery.stream_restore connections dispatcher server
+               recovery.stream_client recovery.stream_restore recovery.resumption room_streams
+               connections dispatcher server
                cluster.broker.services cluster.broker.entries cluster.broker.shared_stream
                cluster.broker.backplane
 5  control     commands places server client stacks worker_socket
@@ -65,11 +67,11 @@ HOUSE = """
                cluster_wiring cluster_address machines worker metrics_address serve reloader
 7  api         flask_socketio.context keywords event_checks flask_socketio.test_client emitter options
                wsgi_server flask_socketio.run handler_registry event_calls static_files thread_words
-               peer_views client_methods server_methods flask_socketio.namespace
+               peer_views client_methods server_methods event_streams flask_socketio.namespace
                flask_socketio.event_runner flask_socketio.registration exceptions wsgi_app
                python_engineio python_socketio flask_socketio.app_run event_schema typescript
                pytest_plugin backplane_kit flask_socketio.server flask_socketio.membership
-               flask_socketio.api flask_socketio.functions
+               flask_socketio.streaming flask_socketio.api flask_socketio.functions
 8  drop_in     importing modules waiting events library_waits turns installing servers greenlets
                words wsgi_servers
 9  command     option welcome running emit connect operate status top flask_run explain log_options
@@ -125,6 +127,7 @@ SANS_IO += [
     "socketio.acks",
     "socketio.recovery.log",
     "socketio.recovery.record",
+    "http1.event_stream",
     "socketio.packet",
     "socketio.jsoncodec",
     "socketio.handlers",
@@ -185,6 +188,7 @@ CONFINED = {
         "api.flask_socketio.functions",
         "api.flask_socketio.registration",
         "api.flask_socketio.run",
+        "api.flask_socketio.streaming",
         "api.flask_socketio.test_client",
     },
     "werkzeug": {

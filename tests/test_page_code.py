@@ -66,6 +66,10 @@ RUN = {
         "js": (1, "e2e/test_pages_in_browser.py"),
     },
     "docs/how-to/nginx.md": {"nginx": (1, "e2e/test_listening.py")},
+    "docs/how-to/streams.md": {
+        "python": (1, "e2e/test_event_streams.py"),
+        "js": (1, "e2e/test_event_streams.py"),
+    },
     "docs/how-to/task-queues.md": {"python": (1, "e2e/test_how_to_pages.py")},
     "docs/how-to/tls.md": {
         "python": (1, "e2e/test_pages_in_browser.py"),

@@ -33,7 +33,7 @@ from python_server.socketio.cluster.port import BrokerOptions
 from python_server.socketio.jsoncodec import OWN_WORDS, words_of
 from python_server.socketio.msgpack_packet import MsgpackCodec
 from python_server.socketio.packet import Codec, TextCodec
-from python_server.socketio.recovery.log import recovery_log
+from python_server.socketio.recovery.option import recovery_log
 from python_server.socketio.server import Hub
 from python_server.socketio.services import ClientTimeouts, Configuration
 from python_server.wsgi.environ import Application, ServerFacts, build_environ

@@ -5,23 +5,26 @@ Must not know: Flask, selectors, frames; every call goes to a hub.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Final, Unpack
 
 from python_server.api import exceptions
+from python_server.api.event_streams import make_stream
 from python_server.api.keywords import NamedServerKeywords, ServerKeywords
 from python_server.api.options import read_server_options
 from python_server.api.peer_views import EngineView
 from python_server.api.server_methods import ConnectionRefusedError, Namespace, ServerMethods
 from python_server.api.wsgi_app import Middleware, Mounting, WSGIApp
+from python_server.http1.event_stream import HEADERS
 from python_server.serve.called_servers import UNMOUNTED
 from python_server.serve.mounts import Mount
 from python_server.socketio.client import Socket
 from python_server.socketio.cluster.broker.url import SERVER_CHANNEL
 from python_server.socketio.handlers import Handlers
 from python_server.socketio.server import Hub
-from python_server.wsgi.environ import Environ
+from python_server.socketio.values import RoomName
+from python_server.wsgi.environ import Environ, StartResponse
 
 # `from python_server.api import python_socketio as socketio` has what programs ask of that package's server.
 __all__ = ["ConnectionRefusedError", "Middleware", "Namespace", "Server", "WSGIApp", "exceptions"]
@@ -117,6 +120,28 @@ class Server(ServerMethods, Mounting):
     def mount(self, path: str) -> Mount:
         """What the server looks for under `path`."""
         return self._chosen.mount(path, self._hub, self._serving)
+
+    def stream(
+        self,
+        environ: Environ,
+        start_response: StartResponse,
+        source: RoomName | Iterator[object] = None,
+        event: str | None = None,
+        namespace: str | None = None,
+    ) -> Iterable[bytes]:
+        """Answer a request of any WSGI application with server-sent events.
+
+            body = server.stream(environ, start_response, "prices")
+
+        Args:
+            environ, start_response: those of the application. source, event, namespace: as of
+                `SocketIO.stream`, whose errors it raises.
+
+        Returns: the body, which the application must return.
+        """
+        body = make_stream(self._hub, self._chosen.engine, environ, source, event, namespace)
+        start_response("200 OK", list(HEADERS))
+        return body
 
     def _environ(self, socket: Socket) -> Environ:
         client = socket.client

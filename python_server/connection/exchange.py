@@ -25,6 +25,7 @@ from python_server.net.byte_handler import Address, Buffer, ByteHandler, Source
 from python_server.net.pauses import Pause
 from python_server.net.sendfile import FileSlice
 from python_server.net.transport import Piece
+from wsframe import JoinCache, Outbox
 
 # A request body that the answer did not wait for is read and dropped up to this; else the connection ends.
 DROPPED_BODY_MAX_BYTES: Final = 65_536
@@ -256,6 +257,18 @@ class Exchange:
             piece = self._frame(data)
             if piece:
                 self._transport.write(piece)
+
+    @property
+    def framing(self) -> Framing:
+        """Of the answer that has been started."""
+        return self._framing
+
+    def outbox(self, joins: JoinCache) -> Outbox:
+        """Takes small pieces of an endless body, already framed; what it declines is to be written."""
+        outbox = self._transport.outbox
+        if not isinstance(outbox, Outbox):
+            outbox = self._transport.outbox = Outbox(False, joins)
+        return outbox
 
     def finish(self) -> None:
         """The body is complete."""

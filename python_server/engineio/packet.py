@@ -54,14 +54,15 @@ class Prepared:
 
     Attributes:
         frames: unmasked WebSocket frames, one per packet.
-        version3: what `protocol3` has made of it; not there before.
+        version3: what `protocol3` has made of it; event_block: what streams of rooms have; not there before.
 
     Raises:
         UnicodeEncodeError: a text has a lone surrogate.
     """
 
-    __slots__ = ("_deflated", "_payload", "frames", "packets", "version3")
+    __slots__ = ("_deflated", "_payload", "event_block", "frames", "packets", "version3")
     version3: Any
+    event_block: tuple[str, bytes]
 
     def __init__(self, packets: Sequence[str | bytes]) -> None:
         self.packets: Sequence[str | bytes] = packets

@@ -76,6 +76,7 @@ OF_WORKERS: Final = {
     "wsframe_connections": Metric("Open connections", _WORKER),
     "wsframe_sessions": Metric("Engine.IO sessions, by transport", ("worker", "transport")),
     "wsframe_clients": Metric("Clients in a namespace", _BY_NAMESPACE),
+    "wsframe_streams": Metric("Streams of rooms that are open", _WORKER),
     "wsframe_rooms": Metric("Rooms with a client, its own aside", _BY_NAMESPACE),
     "wsframe_acks_pending": Metric("Acknowledgements that clients owe, looked at every 5 s", _WORKER),
     "wsframe_unsent_bytes": Metric("What all clients keep waiting, looked at every 5 s", _WORKER),

@@ -56,6 +56,8 @@ class Gauges:
         carried = Counter(session.transport for each in self.engines for session in each.sessions.values())
         for transport in ("polling", "websocket"):
             figures.gauge("wsframe_sessions", (transport,), carried[transport])
+        streams = [hub.streams.count for hub in self.hubs if hub.streams is not None]
+        figures.gauge("wsframe_streams", (), sum(streams))
         for hub in self.hubs:
             # Those that the application serves stand there before their first client: a graph begins at 0.
             for namespace in hub.handlers.namespaces() - hub.adapters().keys():

@@ -332,6 +332,9 @@ class Worker:
         self._acceptor.stop(take_waiting=successor is None or self._own_sockets)
         for _, engine in self._cluster.engines:
             engine.close()
+        for hub in self._hubs.values():
+            if hub.streams is not None:
+                hub.streams.close()
         if self._machines is not None:
             self._machines.drain()
         if self._cluster.recovery_handover is not None and successor is not None:

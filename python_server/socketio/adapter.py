@@ -51,6 +51,7 @@ class Adapter:
         reserved: may a word be the sid of a client of another process?
         rooms_max_count: of one client, its own room aside; 0: no bound.
         traffic: what its members receive is counted there, and what they send; None: nobody counts.
+        streamed: delivers to streams of its rooms, which are no members; None: there are none.
     """
 
     moved: Moved | None = None
@@ -58,6 +59,7 @@ class Adapter:
     reserved: Callable[[RoomName], bool] = lambda room: False
     rooms_max_count: int = 0
     traffic: Traffic | None = None
+    streamed: Callable[[Envelope], None] | None = None
     _members: dict[str, Socket] = field(default_factory=dict)
     _rooms: dict[RoomName, dict[str, Socket]] = field(default_factory=dict)
     _rooms_of: dict[str, dict[RoomName, int]] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Adapter:
 
     @property
     def empty(self) -> bool:
-        return not self._members
+        return not self._members and self.streamed is None
 
     @property
     def clients_count(self) -> int:
@@ -186,6 +188,8 @@ class Adapter:
     def deliver(self, envelope: Envelope) -> int:
         """Deliver to the members of this process; returns how many they are."""
         prepared, offset = envelope.prepared, envelope.offset
+        if self.streamed is not None:
+            self.streamed(envelope)
         members = self.recipients(envelope.rooms, envelope.excepted)
         count = len(members)
         if (traffic := self.traffic) is not None:

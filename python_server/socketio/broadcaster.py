@@ -99,6 +99,8 @@ class Broadcaster:
                 if self._observer is not None:
                     self._observer.delivered(namespace, rooms, prepared, len(recipients))
                 Socket.send_to_all(recipients, prepared)
+                if adapter is not None and adapter.streamed is not None:
+                    adapter.streamed(Envelope(namespace, rooms, excepted, prepared))
                 return
             envelope = Envelope(namespace, rooms, excepted, prepared, None, volatile)
         else:

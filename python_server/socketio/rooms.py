@@ -83,6 +83,7 @@ class RoomDirectory:
         leaving: for the loop's thread: who has left, until its disconnect handler has returned, which may ask
             for its rooms, its session and its environ still.
         traffic_of: where what goes through a namespace is counted; None: nowhere. `count_in` changes it.
+        is_streamed: is there a stream of that room, which is no member?
     """
 
     services: HubServices
@@ -92,6 +93,7 @@ class RoomDirectory:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     leaving: dict[tuple[str, str], Socket] = field(default_factory=dict)
     traffic_of: TrafficOf | None = None
+    is_streamed: Callable[[str, RoomName], bool] = lambda namespace, room: False
 
     # Any thread
 
@@ -339,7 +341,7 @@ class RoomDirectory:
         held = self.services.room_held
         if held is not None:
             count = self.adapters[namespace].count(room)
-            if count == (kind == "join"):
+            if count == (kind == "join") and not self.is_streamed(namespace, room):
                 held(namespace, room, kind == "join")
         socket = self.adapters[namespace].get(sid)
         members = None if socket is None else socket.members

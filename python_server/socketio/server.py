@@ -36,8 +36,10 @@ from python_server.socketio.packet import EVENT, Codec
 from python_server.socketio.presence import Place, Presence
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import Restorer
+from python_server.socketio.recovery.resumption import Resumption
 from python_server.socketio.recovery.stream_log import StreamLog
 from python_server.socketio.recovery.stream_restore import StreamRestorer
+from python_server.socketio.room_streams import RoomStream, RoomStreams
 from python_server.socketio.rooms import RoomDirectory
 from python_server.socketio.services import Configuration, HubServices
 from python_server.socketio.traced import TracedBroadcaster
@@ -77,6 +79,8 @@ class RunningServer:
             lambda: 0 if recovery is None else recovery.entered(services.now()),
         )
         self.rooms.count_in(services.traffic_of)
+        self.resumption: Resumption = Resumption(services, recovery, self.restorer)
+        self.streams: RoomStreams = RoomStreams(services, configuration.codec, self.rooms, self.resumption)
         self.broadcaster: Broadcaster = Broadcaster(services, configuration, self.rooms, observer)
         tracer = services.tracer
         self.sender: Broadcaster | TracedBroadcaster = (
@@ -108,7 +112,7 @@ class RunningServer:
             self.rooms.enter_here,
             self.rooms.update_here,
             self.presence,
-            None if self.restorer is None else self.restorer.answer,
+            None if self.restorer is None else partial(self._answer_fetch, self.restorer),
             watched,
             self.services.tracer,
         )
@@ -147,7 +151,14 @@ class RunningServer:
     def _reached(self, told: StreamMarks | StreamBegun) -> None:
         recovery = self.configuration.recovery
         if isinstance(recovery, StreamLog):
+            holes_count = recovery.holes_count
             recovery.reached(told, self.services.now())
+            if recovery.holes_count != holes_count:
+                self.streams.end_all()
+
+    def _answer_fetch(self, restorer: Restorer | StreamRestorer, question: Question, reply: Reply) -> None:
+        if not self.resumption.answer(question, reply):
+            restorer.answer(question, reply)
 
 
 def _serving(configuration: Configuration, services: HubServices) -> Configuration:
@@ -197,6 +208,24 @@ class Hub:
             self._early.clear()
             self._running = running
         return running.dispatcher
+
+    @property
+    def streams(self) -> RoomStreams | None:
+        """Of its rooms, once a worker serves it."""
+        return None if self._running is None else self._running.streams
+
+    def stream(self, namespace: str, room: RoomName, event: str | None, last_id: str | None) -> RoomStream:
+        """Any thread, while a worker serves: a stream that has not begun.
+
+        Raises:
+            TypeError: it can be no room. ValueError: it is a client's own, of which others hear nothing.
+        """
+        running = self._serving()
+        running.rooms.check(None if room is None else (room,))
+        if running.services.names.reserves(room):
+            raise ValueError("cannot stream a sid room")
+        sid = running.services.names.make()
+        return RoomStream(namespace, room, sid, last_id, running.streams, event)
 
     def count_meanwhile(self, traffic_of: TrafficOf | None) -> None:
         """Loop's thread: traffic is counted there, for a while; None: no more, which costs nothing."""

@@ -32,6 +32,7 @@ from python_server.wsgi.environ import (
     build_environ,
     file_pieces,
 )
+from python_server.wsgi.loop_answer import LoopAnswer, LoopPiece
 from python_server.wsgi.upload_slots import UploadSlots
 from python_server.wsgi.websocket import WebSocketTakeover
 
@@ -160,7 +161,8 @@ class WSGIHandler:
 
     def exchange_lost(self, exchange: Exchange, reason: str) -> None:
         run: _Run | None = exchange.context
-        if run is not None and reason != "end of stream":
+        # A half-closed client may read an answer that ends, and none that goes on for ever.
+        if run is not None and (reason != "end of stream" or run.goes_on is not None):
             exchange.context = None
             self._places.give_up(run)
             run.break_off(reason)
@@ -199,6 +201,7 @@ class _Run:
         default=None, init=False
     )  # of an answer that comes in pieces
     _take: TakePiece = field(init=False)  # where the loop gets the next piece from
+    goes_on: LoopAnswer | None = field(default=None, init=False)  # who writes, once no worker does
 
     def __post_init__(self) -> None:
         if self._exchange.request.has_body:
@@ -308,6 +311,10 @@ class _Run:
                 return
         first: bytes | None = None
         for piece in result:
+            if type(piece) is LoopPiece and first is None and not self._head_posted and self._status:
+                self._head_posted = True
+                self._services.post(self._go_on, piece, self._status)
+                return
             if first is None and not self._head_posted:
                 if not piece:
                     continue
@@ -362,6 +369,13 @@ class _Run:
             self.body.break_off(reason)
         if self._response is not None:
             self._response.break_off(reason)
+        if self.goes_on is not None:
+            self.goes_on.lost()
+            self._exchange.finish()
+
+    def _go_on(self, piece: LoopPiece, status: str) -> None:
+        if self._exchange.open:
+            self.goes_on = piece.begin(self._exchange, status, self._headers, self._services.executor)
 
     def _resume_body(self) -> None:
         if self._exchange.body_paused and self._exchange.open:

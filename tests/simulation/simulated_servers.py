@@ -22,7 +22,7 @@ from python_server.socketio.cluster.broker.url import broker_options
 from python_server.socketio.cluster.port import NoBackplane
 from python_server.socketio.packet import TextCodec
 from python_server.socketio.recovery.event_names import ForeignEventNames
-from python_server.socketio.recovery.log import recovery_log
+from python_server.socketio.recovery.option import recovery_log
 from python_server.socketio.server import Hub
 from python_server.socketio.services import Configuration, HubServices
 from simulated_broker import STREAMS_URL, URL, Broker

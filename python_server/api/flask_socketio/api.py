@@ -19,6 +19,7 @@ from python_server.api.flask_socketio.membership import RoomMembership
 from python_server.api.flask_socketio.namespace import Namespace
 from python_server.api.flask_socketio.run import Mounted, run_application
 from python_server.api.flask_socketio.server import Server
+from python_server.api.flask_socketio.streaming import Streaming
 from python_server.api.handler_registry import Reason
 from python_server.api.keywords import (
     CallKeywords,
@@ -66,7 +67,7 @@ class ServedBy(Enum):
     TEST_CLIENTS = auto()
 
 
-class SocketIO(RoomMembership):
+class SocketIO(RoomMembership, Streaming):
     """Socket.IO for a Flask application, with the API of Flask-SocketIO 5 (docs/migration.md).
 
         socketio = SocketIO(app, cors_allowed_origins="https://shop.example")

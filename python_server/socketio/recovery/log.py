@@ -6,9 +6,9 @@ Must not know: sessions, packets' text, clocks (time is an argument); bounded in
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from math import inf
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -159,6 +159,19 @@ class RecoveryLog:
 
     def _knowing(self, pid: str) -> list[tuple[RecoveryLog, RecoveryRecord]]:
         return [(log, log._lost[pid]) for log in (self, *self._kept_logs) if pid in log._lost]
+
+    def find_behind(
+        self, tag: str, position: int, client: RecoveryRecord, now: float
+    ) -> RecoveryRecord | None:
+        """As `find`, one of which nothing is kept: it had all until that position of the log of that tag.
+        `client`: its rooms, each from 0 on."""
+        for log in self.logs(now):
+            if log.tag == tag and log.events.first <= position <= log.events.position:
+                began = max(log._began_at, log.events.forgotten_at, log._entered_at(position) / 1e6)
+                client.compare_from, client.expires_at = began - TURN_SECONDS, now + self.events.max_seconds
+                found = log._with_missed(client, None, [], position, now)
+                return found if self._add_missed(found) else None
+        return None
 
     def offer(self, pid: str) -> bool:
         """Another process asks for that client, and may have it soon; returns whether it is kept here."""
@@ -427,24 +440,3 @@ class RecoveryLog:
         self.expire(now)
         self._last = self.heard(now, {})
         self._awaited.sweep(now)
-
-
-def recovery_log(option: bool | Mapping[str, object] | None) -> RecoveryLog | None:
-    """The log that the option `connection_state_recovery` asks for, in the official server's words.
-
-    Args:
-        option: False or None for none, True, or {"max_disconnection_duration": seconds, "max_bytes": bytes}.
-
-    Raises:
-        TypeError: another name. ValueError: no number.
-    """
-    if option is False or option is None:
-        return None
-    chosen: dict[str, Any] = {} if option is True else dict(option)
-    log = RecoveryLog(
-        float(chosen.pop("max_disconnection_duration", RECOVERY_SECONDS)),
-        int(chosen.pop("max_bytes", RECOVERY_MAX_BYTES)),
-    )
-    if chosen:
-        raise TypeError(f"connection_state_recovery has no option {min(chosen)!r}")
-    return log

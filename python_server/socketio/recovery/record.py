@@ -215,13 +215,6 @@ def decoder(shape: object) -> Callable[[JSONValue], Any]:
     return read
 
 
-def decode_record(told: JSONValue) -> RecoveryRecord:
-    """An encoded record. Raises Malformed."""
-    record: RecoveryRecord = _decode_record(told)
-    checked(record.missed_elsewhere)
-    return record
-
-
 def decode_part(told: JSONValue) -> FoundPart:
     """An encoded part of an answer. Raises Malformed."""
     part: FoundPart = _decode_part(told)
@@ -244,7 +237,6 @@ def _prepared(shape: type, told: object) -> Prepared:
 
 
 encode: Final = msgspec.msgpack.Encoder(enc_hook=_packets).encode
-_decode_record: Final = decoder(RecoveryRecord)
 _decode_part: Final = decoder(FoundPart)
 
 

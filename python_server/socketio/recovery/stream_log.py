@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
@@ -201,6 +201,15 @@ class StreamLog:
         self._look(now)
 
     # What a client has got
+
+    def heard_names(self) -> list[str]:
+        """Behind `place`: of each process the last event that was heard."""
+        own = (name for name, _ in self._own.values() if self._machine.is_unplaced(name))
+        return list({name[:TAG_CHARACTERS]: name for name in (*own, *self._ahead)}.values())
+
+    def knows(self, names: Iterable[str]) -> bool:
+        """Have all these events come here, or later ones of their senders?"""
+        return all(self._has_come(name) or self._place_of(name) for name in names)
 
     def snapshot(
         self,

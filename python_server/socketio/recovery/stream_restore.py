@@ -118,7 +118,7 @@ class StreamRestorer:
         self.sockets: dict[str, Kept] = {}  # of the clients that are here
         self._leaving: dict[str, Kept] = {}  # of those whose records are on their way to the store
         # Those for whom a part of the stream is read once more.
-        self._readers: list[tuple[RecordLookup, StreamRecord]] = []
+        self._readers: list[Callable[[bool], None]] = []
         self._due: list[str] = []  # those whose records are looked at next
         services.call_later(SWEEP_SECONDS, self._sweep)
         services.call_later(SAVE_SECONDS, self._save_some)
@@ -230,7 +230,7 @@ class StreamRestorer:
         if record.namespace == lookup.socket.namespace and record.version >= VERSION:
             missed = self._log.missed(record, lookup.offset)
         if missed is Reach.EARLIER:
-            self._read_again(lookup, record)
+            self.read_again(partial(self._reach_again, lookup, record))
         elif missed is Reach.LATER:
             self._services.call_later(lookup.reach_seconds, partial(self._reach, lookup, record))
             lookup.reach_seconds = min(2 * lookup.reach_seconds, REACH_MAX_SECONDS)
@@ -239,9 +239,15 @@ class StreamRestorer:
         else:
             self._admit_lookup(lookup, (record, missed))
 
-    def _read_again(self, lookup: RecordLookup, record: StreamRecord) -> None:
-        """One part at a time; who needs another one asks again."""
-        self._readers.append((lookup, record))
+    def _reach_again(self, lookup: RecordLookup, record: StreamRecord, is_read: bool) -> None:
+        if is_read:
+            self._reach(lookup, record)
+        elif lookup.state is not LookupStage.SETTLED:
+            self._admit_lookup(lookup, None)
+
+    def read_again(self, reader: Callable[[bool], None]) -> None:
+        """What the log lacks, one part at a time: `reader` is told whether it was read, and looks again."""
+        self._readers.append(reader)
         if len(self._readers) == 1:
             begin, end = self._log.lacks
             self._store.between(begin, end, partial(self._remember, begin, end))
@@ -250,11 +256,8 @@ class StreamRestorer:
         readers, self._readers = self._readers, []
         if envelopes is not None:
             self._log.remember(begin, end, envelopes, self._services.now())
-        for lookup, record in readers:
-            if envelopes is not None:
-                self._reach(lookup, record)
-            elif lookup.state is not LookupStage.SETTLED:
-                self._admit_lookup(lookup, None)
+        for reader in readers:
+            reader(envelopes is not None)
 
     def _settle(self, lookup: RecordLookup) -> None:
         lookup.state = LookupStage.SETTLED

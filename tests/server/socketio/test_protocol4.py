@@ -12,7 +12,7 @@ from python_server.engineio.protocol3 import PROTOCOL3
 from python_server.engineio.session import Session
 from python_server.socketio.broadcast import BroadcastOptions
 from python_server.socketio.client import ConnectionRefused
-from python_server.socketio.recovery.log import recovery_log
+from python_server.socketio.recovery.option import recovery_log
 from python_server.socketio.services import ClientTimeouts
 from socketio_world import Link, Peer, World
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from event_source import Ear
 from python_server.engineio.options import EngineOptions
 from python_server.engineio.packet import decode_payload
 from python_server.engineio.session import DisconnectReason, Session
@@ -171,6 +172,7 @@ class Worker:
         self.siblings.announce_draining(successor)
         for session in self.sessions:
             session.end(DisconnectReason.SERVER_SHUTTING_DOWN)
+        self.world.hub.streams.close()
         assert successor is not None
         self.handover.hand_over(successor)
 
@@ -690,3 +692,66 @@ def test_rolling_restarts_lose_double_and_reorder_nothing(make_world: Any, seed:
         for index, names in town.said.items():
             for_it = [name for name in names if name.split(":")[2] in ("", person.room)]
             assert [name for name in person.got if name.startswith(f"{index}:")] == for_it
+
+
+class Wanderer(Ear):
+    """A listener that is cut off, with what it had not taken, and comes back to any worker."""
+
+    def __init__(self, town: Town, room: str) -> None:
+        super().__init__(room or None)
+        self.town = town
+        self.worker: Worker | None = None
+
+    def step(self) -> None:
+        """It connects, or takes what has come."""
+        self.town.tick()
+        if self.worker is None:
+            self.worker = self.town.chance.choice([each for each in self.town.living() if each.accepting])
+            self.connect(self.worker.world.hub)
+            return
+        self.take()
+        if self.exchange.finished or self.worker.ended:
+            self.worker = None
+
+    def lose(self) -> None:
+        if self.worker is not None:
+            self.worker = None
+            self.cut()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_listeners_miss_double_and_reorder_nothing(make_world: Any, seed: int) -> None:
+    town, _ = make_town(make_world, seed, people_count=0)
+    chance = town.chance
+    ears = [Wanderer(town, room) for room in ("", *ROOMS, *ROOMS)]
+    for ear in ears:
+        ear.step()
+        ear.take()  # its id: what was said before it came is not for it
+    rolls, starting = deque(town.workers), deque[Worker]()
+    for _ in range(600):
+        dice = chance.random()
+        if dice < 0.2:
+            town.say()
+        elif dice < 0.65:
+            town.step()
+        elif dice < 0.9:
+            chance.choice(ears).step()
+        elif dice < 0.95:
+            chance.choice(ears).lose()
+        elif starting and chance.random() < 0.5:
+            town.tick()
+            starting.popleft().begin()
+        elif rolls and not town.replacing and not any(worker.draining for worker in town.living()):
+            starting.append(town.born(rolls.popleft()))
+    for worker in starting:
+        worker.begin()
+    for _ in range(4):  # to the end of what is told it, on to another one, until all is taken there
+        town.settle()
+        for ear in ears:
+            ear.step()
+    for ear in ears:
+        heard = [name for name, _ in ear.heard]
+        assert "hole" not in heard
+        for index, said in town.said.items():
+            expected = [name for name in said if name.split(":")[2] == (ear.room or "")]
+            assert [name for name in heard if name.startswith(f"{index}:")] == expected

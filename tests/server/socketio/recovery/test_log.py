@@ -15,8 +15,8 @@ from python_server.socketio.recovery.log import (
     OUTLIVED_SECONDS,
     REMEMBERED_TIMES,
     RecoveryLog,
-    recovery_log,
 )
+from python_server.socketio.recovery.option import recovery_log
 from python_server.socketio.recovery.record import RecoveryRecord, decode_record, encode
 
 
