@@ -107,7 +107,7 @@ def test_a_broker_that_goes_and_comes_back(new_redis: Callable[..., Any], pair: 
     server.start()
     log.wait(lambda: sum(state is BrokerLinkState.UP for state, _ in log.states) == 4)
     publisher.publish(b"c", b"afterwards", log.done)
-    log.wait(lambda: b"afterwards" in log.payloads(b"c"))
+    log.wait(lambda: b"afterwards" in log.payloads(b"c") and log.reached != [])  # its answer may be later
     assert [state for state, _ in log.states].count(BrokerLinkState.LOST) == 2, "one word for each connection"
     assert log.reached[0] is not None, "what was said meanwhile was kept"
     assert log.dropped_count == 0
