@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from brought import brought
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import ENTRY_BYTES, INDEX_BYTES
@@ -17,7 +18,7 @@ from python_server.socketio.recovery.log import (
     RecoveryLog,
 )
 from python_server.socketio.recovery.option import recovery_log
-from python_server.socketio.recovery.record import RecoveryRecord, decode_record, encode
+from python_server.socketio.recovery.record import RecoveryRecord
 
 
 class Log(RecoveryLog):
@@ -225,7 +226,7 @@ def test_a_return_looks_at_what_was_sent_to_its_rooms_alone(lost_elsewhere: bool
 def bring(client: RecoveryRecord | None) -> RecoveryRecord:
     """As it comes out of another process."""
     assert client is not None
-    return decode_record(encode(client))
+    return brought(client)
 
 
 def names(client: RecoveryRecord | None) -> list[Any]:

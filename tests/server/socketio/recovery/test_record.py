@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from brought import brought
 from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import ROOM_LIMIT, Envelope, Malformed
 from python_server.socketio.recovery.log import RecoveryLog
@@ -15,11 +16,10 @@ from python_server.socketio.recovery.record import (
     HeardEvent,
     RecoveryRecord,
     checked,
-    decode_record,
+    decode_part,
     decoder,
     encode,
     merged,
-    travelling,
     travelling_event,
 )
 
@@ -34,8 +34,7 @@ def travelled(**fields: Any) -> tuple[RecoveryRecord, list[str]]:
     """A record, as another process reads it, and what was said of it here."""
     said: list[str] = []
     record = RecoveryRecord("/", "s", "p", **fields)
-    told = encode(travelling(record, lambda kind, sentence: said.append(f"{kind}: {sentence}")))
-    return decode_record(told), said
+    return brought(record, lambda kind, sentence: said.append(f"{kind}: {sentence}")), said
 
 
 def test_found_travels_as_it_is() -> None:
@@ -46,7 +45,7 @@ def test_found_travels_as_it_is() -> None:
         log.append(envelope, 20.0)
     found = log.find("p", "/", None, 20.0)
     assert found is not None
-    told = decode_record(encode(travelling(found, lambda kind, said: None)))
+    told = brought(found)
     assert [event.offset for _, event in told.missed_elsewhere] == [f"{log.tag}x", f"{log.tag}y"]
     assert told.missed_elsewhere[0][1].prepared.packets == ["42x", b"\xff"]
     assert told.rooms == found.rooms
@@ -136,8 +135,9 @@ MALFORMED.append(
 
 @pytest.mark.parametrize("told", [*MALFORMED, *map(encode, MALFORMED)])
 def test_malformed_answers_are_said_so(told: Any) -> None:
+    part = encode(["t", [], msgspec.Raw(told)]) if type(told) is bytes else ["t", [], told]
     with pytest.raises(Malformed):
-        decode_record(told)
+        decode_part(part)
 
 
 @pytest.mark.parametrize(

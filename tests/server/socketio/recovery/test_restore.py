@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from brought import brought
 from python_server.engineio.session import DisconnectReason
 from python_server.engineio.session_ids import SessionIds
 from python_server.socketio.broadcast import BroadcastOptions
@@ -21,7 +22,6 @@ from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
     HeardEvent,
     RecoveryRecord,
-    decode_record,
     decoder,
     encode,
     travelling,
@@ -183,7 +183,7 @@ class Mesh:
             self.worlds[successor].hub.recovery.keep(
                 log.tag,
                 decode_events(encode(list(map(travelling_event, log.entries())))),
-                [decode_record(encode(client)) for client in clients],
+                [brought(client) for client in clients],
                 log.events.first,
                 log.heard(now, {}),
             )

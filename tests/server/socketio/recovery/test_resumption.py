@@ -11,7 +11,7 @@ import pytest
 from event_source import Ear
 from python_server.http1.event_stream import HEARTBEAT_SECONDS
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.port import (
+from python_server.socketio.cluster.port import LongAnswer, (
     Envelope,
     Malformed,
     NoBackplane,
@@ -200,9 +200,12 @@ class Asked(NoBackplane):
     def answer(self, other: Any) -> None:
         (request,) = self.requests
         self.requests.clear()
-        other.hub._running._answer_fetch(
-            other.hub.restorer, request.question, lambda part, last=True: request.heard(part)
-        )
+
+        def reply(part: Any, last: bool = True) -> None:
+            for each in part.parts if isinstance(part, LongAnswer) else [part]:
+                request.heard(each)
+
+        other.hub._running._answer_fetch(other.hub.restorer, request.question, reply)
         request.ended(0)
 
 
