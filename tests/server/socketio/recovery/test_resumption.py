@@ -11,8 +11,9 @@ import pytest
 from event_source import Ear
 from python_server.http1.event_stream import HEARTBEAT_SECONDS
 from python_server.socketio.broadcast import BroadcastOptions
-from python_server.socketio.cluster.port import LongAnswer, (
+from python_server.socketio.cluster.port import (
     Envelope,
+    LongAnswer,
     Malformed,
     NoBackplane,
     PeerRequest,
