@@ -222,10 +222,21 @@ def test_team_chat(visit: Visit) -> None:
     expect(ada.page.get_by_role("textbox", name="To everybody here")).to_have_value("")
     ada.press("Enter")  # without a word
     expect(ada.page.get_by_role("alert")).to_have_text("$[0].text: Expected `str` of length >= 1")
+    expect(ada.page.locator("#people")).to_have_text("Ada, Grace")
+    with ada.page.expect_popup() as opened:
+        ada.page.get_by_role("link", name="only listen").click()
+    heard = f"The kettle is on at {ada.width} px"
+    with opened.value.expect_response("**/listen/**"):
+        opened.value.reload()
+    grace.type(heard)
+    grace.press("Enter")
+    expect(opened.value.get_by_role("log").get_by_text(heard)).to_be_visible()
+    opened.value.close()
     ada.look("room")
     grace.tab_to("button", "Garden")
     grace.press("Enter")
     expect(grace.page.get_by_role("log").get_by_text(words)).to_be_hidden()
+    expect(ada.page.locator("#people")).to_have_text("Ada")
     grace.tab_to("button", "Kitchen")
     grace.press("Enter")
     expect(grace.page.get_by_role("log").get_by_text(words)).to_be_visible()
