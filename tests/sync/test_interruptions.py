@@ -91,7 +91,7 @@ def test_interrupted_again_and_again(pair: Pair, interrupt: Callable[[], None]) 
     """At any instruction: the lock is free, nobody is thought to receive, the socket can be closed."""
     ours, theirs = pair
     theirs.sendall(answer())
-    websocket = opened(ours)
+    websocket = opened(ours, ping_interval=None)
     driver = websocket._driver
 
     def wait_for_it(number: int) -> None:
