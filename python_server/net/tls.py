@@ -334,7 +334,9 @@ class TLSTransport(Transport):
         if len(held) > RECORD_MAX_BYTES or self._sealed or self._outgoing.pending:
             return 0
         try:
-            self._ssl.write(held)
+            sealed = self._ssl.write(held)
+            while sealed < len(held):
+                sealed += self._ssl.write(memoryview(held)[sealed:])
             records = self._outgoing.read()
         except MemoryError:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
