@@ -306,10 +306,12 @@ class RoomDirectory:
         before = socket.members.get(room)
         if before is not None and member.key is None:
             member = Member(before.key, member.text)
-        elif before is not None and before.key != member.key:
+        elif before is not None and before.key != member.key and room != sid:
             self.described(socket, (namespace, cast(Room, room), before.key or sid), None)
         socket.members[room] = member
-        if adapter.is_in(sid, room):
+        if room != sid and adapter.is_in(
+            sid, room
+        ):  # its own: nobody is told who comes into it, or leaves it
             self.described(socket, (namespace, cast(Room, room), member.key or sid), member.text)
         else:
             adapter.join(sid, room)

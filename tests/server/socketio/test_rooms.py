@@ -243,6 +243,25 @@ def test_what_is_known_of_a_member(world: Any) -> None:
     assert hub.details_of("/", "red") == [{"sid": other_sid, "key": None, "meta": None}]
 
 
+def test_nobody_is_told_of_metadata_in_a_clients_own_room(world: Any) -> None:
+    moves: list[Any] = []
+    world.hub.handlers.on_presence(lambda *move: moves.append(move))
+    peer = world.peer(None)
+    sid = peer.join()
+    world.hub.join("/", sid, sid, {"name": "Ann"}, "ann")
+    world.hub.join("/", sid, sid, {"name": "Ann"}, "eve")
+    world.hub.update("/", sid, sid, {"name": "Eve"})
+    assert world.hub.details_of("/", sid) == [{"sid": sid, "key": "eve", "meta": {"name": "Eve"}}]
+    world.hub.leave("/", sid, sid)
+    world.hub.join("/", sid, sid, {"name": "Bob"})
+    assert world.hub.details_of("/", sid) == [{"sid": sid, "key": "eve", "meta": {"name": "Bob"}}]
+    world.run()
+    peer.lose()
+    world.run()
+    assert moves == []  # it never leaves it either: who was told would keep it for ever
+    assert world.hub._running.presence._holders == {}
+
+
 def test_who_has_none_pays_nothing(world: Any) -> None:
     sid = world.peer(None).join()
     world.hub.join("/", sid, "red")
