@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from python_server.api.event_schema import SCHEMAS, Event, Schema, Values
@@ -20,11 +20,18 @@ ATOMS: Final = {
     "null": "null",
 }
 IDENTIFIER: Final = re.compile(r"[A-Za-z_$][\w$]*", re.ASCII)
-# Python's names that TypeScript takes for no parameter, but for the label of one.
-WORDS: Final = re.compile(
-    "case|catch|const|debugger|default|delete|do|enum|export|extends|function|implements|instanceof|interface"
-    "|let|new|package|private|protected|public|static|super|switch|this|throw|typeof|var|void"
+# Names in Python that are words of TypeScript. One that is taken there gets a bar behind; so does one that
+# has bars already, or two names might become one.
+WORDS: Final = (
+    "case|catch|const|debugger|default|delete|do|enum|export|extends|false|function|implements|instanceof"
+    "|interface|let|new|null|package|private|protected|public|static|super|switch|this|throw|true|try|typeof"
+    "|var|void"
 )
+TAKEN_TYPE: Final = re.compile(
+    f"(?:{WORDS}|any|as|bigint|boolean|never|number|object|string|symbol|undefined|unknown"
+    "|ArrayBuffer|Uint8Array|.*(?:ClientToServer|ServerToClient)Events)_*"
+)
+TAKEN_PARAMETER: Final = re.compile(f"(?:{WORDS}|arguments|callback|eval)_*")
 # A client in a browser gives out the first, one under Node the second.
 BYTES: Final = "ArrayBuffer | Uint8Array"
 
@@ -33,8 +40,11 @@ def typescript(events: Iterable[Event], schemas: dict[str, Schema]) -> str:
     """What the events name, and two interfaces for each namespace; those of "/" have no prefix."""
     parts = [_declaration(name, schema) for name, schema in schemas.items()]
     interfaces: dict[str, str] = {}
+    prefixes = {"/": ""}
     for event in events:
-        prefix = "".join(word[:1].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", event.namespace))
+        prefix = prefixes.get(event.namespace)
+        if prefix is None:
+            prefix = prefixes[event.namespace] = _prefix(event.namespace, prefixes.values())
         names = f"{prefix}ClientToServerEvents", f"{prefix}ServerToClientEvents"
         interfaces = dict.fromkeys(names, "") | interfaces
         about = _comment(event.description, "  ")
@@ -43,15 +53,27 @@ def typescript(events: Iterable[Event], schemas: dict[str, Schema]) -> str:
     return "\n".join(parts)
 
 
+def _prefix(namespace: str, taken: Collection[str]) -> str:
+    """Of a namespace's interfaces: its words, with a number where another namespace has the same."""
+    prefix = "".join(word[:1].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", namespace))
+    if not prefix[:1].isalpha():
+        prefix = f"Namespace{prefix}"
+    each, number = prefix, 1
+    while each in taken:
+        number += 1
+        each = f"{prefix}_{number}"
+    return each
+
+
 def _function(event: Event) -> str:
     arguments = event.arguments
     single_count = len(arguments.schemas) - arguments.endless
     callback = [f"callback: {_callback(event.answers)}"] if event.answers else []
     lists = [_labelled(arguments, count) for count in range(arguments.least_count, single_count + 1)]
     if arguments.endless:
-        lists[-1].append(f"...{arguments.names[-1]}: {_item(arguments.schemas[-1])}[]")
+        lists[-1].append(f"...{_parameter(arguments.names[-1])}: {_item(arguments.schemas[-1])}[]")
     told = [", ".join([*each, *callback]) for each in lists]
-    if len(told) == 1 and not arguments.endless and not any(map(WORDS.fullmatch, arguments.names)):
+    if len(told) == 1 and not arguments.endless:
         return f"({told[0]}) => void"
     return f"(...given: {' | '.join(f'[{each}]' for each in told)}) => void"
 
@@ -66,7 +88,7 @@ def _callback(answers: list[Values]) -> str:
 
 def _labelled(values: Values, count: int) -> list[str]:
     pairs = zip(values.names, values.schemas, strict=True)
-    return [f"{name}: {_type(schema)}" for name, schema in pairs][:count]
+    return [f"{_parameter(name)}: {_type(schema)}" for name, schema in pairs][:count]
 
 
 def _declaration(name: str, schema: Schema) -> str:
@@ -120,7 +142,12 @@ def _object(schema: Schema) -> str:
 
 def _name(name: str) -> str:
     """Of a component as of a type: dots and hyphens stand in none."""
-    return re.sub(r"\W", "_", name)
+    name = re.sub(r"\W", "_", name)
+    return f"{name}_" if TAKEN_TYPE.fullmatch(name) else name
+
+
+def _parameter(name: str) -> str:
+    return f"{name}_" if TAKEN_PARAMETER.fullmatch(name) else name
 
 
 def _key(name: str) -> str:

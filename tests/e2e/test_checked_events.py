@@ -78,7 +78,11 @@ class Everything(Struct, forbid_unknown_fields=True):
     o: Options
     p: list[int | None] = []
 
+class string(Struct):
+    default: str
+
 class Shop(Namespace):
+    def on_words(self, default: string, callback: int, null: str) -> int: ...
     def on_buy(self, new: Everything, *more: Everything) -> tuple[int, str]: ...
     def on_some(self, tree: Tree, count: int = 1) -> bool: ...
 
@@ -127,6 +131,7 @@ shop.emit("some", tree, 5, () => {});
 const answer: boolean | EventFault = await shop.emitWithAck("some", tree, 5);
 shop.on("asked", (question, callback) => callback(question === "" && answer === true));
 shop.on("nothing", () => {});
+shop.emit("words", { default: "it" }, 1, "x", (size) => console.log(size));
 """
 WRONG = [
     'root.emit("nosuch");',

@@ -146,7 +146,7 @@ def test_arguments(socketio: SocketIO) -> None:
         f"(...given: [said: Said, {callback}] | "
         f"[said: Said, count: number, ...values: string[], {callback}]) => void;"
     )
-    assert line(socketio, "word") == "(...given: [new: string]) => void;"
+    assert line(socketio, "word") == "(new_: string) => void;"
     assert line(socketio, "pair") == (
         "(callback: (...answer: [answer1: number, answer2: string]) => void) => void;"
     )
@@ -165,3 +165,36 @@ def test_interfaces_of_namespaces(socketio: SocketIO) -> None:
         'export interface ClientToServerEvents {\n  "a b": () => void;\n}\n\n'
         "export interface ServerToClientEvents {\n}\n"
     )
+
+
+def test_names_that_mean_something_else_in_typescript(socketio: SocketIO) -> None:
+    for name in ("string", "interface", "interface_", "ArrayBuffer", "ClientToServerEvents"):
+        kind = msgspec.defstruct(name, [("a", int)], module="")
+        socketio.emits(f"the {name}", kind)
+    told = written(socketio)
+    for name in ("string", "interface", "interface_", "ArrayBuffer", "ClientToServerEvents"):
+        assert f"export interface {name}_ {{ a: number; }}" in told
+        assert f'"the {name}": (value: {name}_) => void;' in told
+
+    def taken(null: str, default: str, arguments: str, callback: int) -> int: ...  # type: ignore[empty-body]
+    def behind(*callback: str) -> int: ...  # type: ignore[empty-body]
+
+    socketio.on("taken")(taken)
+    assert line(socketio, "taken") == (
+        "(null_: string, default_: string, arguments_: string, callback_: number, "
+        "callback: (answer: number) => void) => void;"
+    )
+    socketio.on("behind")(behind)
+    assert line(socketio, "behind") == (
+        "(...given: [...callback_: string[], callback: (answer: number) => void]) => void;"
+    )
+
+
+def test_each_namespace_has_interfaces_of_its_own(socketio: SocketIO) -> None:
+    for place, namespace in enumerate(("/é", "/a-b", "/", "/a_b", "/2", "/ü")):
+        socketio.on(f"event{place}", namespace=namespace)(lambda: None)
+    prefixes = ("Namespace", "AB", "", "AB_2", "Namespace2", "Namespace_2")
+    assert [
+        f"{prefix}ClientToServerEvents {{\n  event{place}: () => void;\n}}\n" in written(socketio)
+        for place, prefix in enumerate(prefixes)
+    ] == [True] * len(prefixes), written(socketio)
