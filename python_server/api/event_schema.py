@@ -6,6 +6,7 @@ Must not know: how an application is found, or who reads the document.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from python_server.socketio.handlers import ANY, RESERVED, Handlers
 from python_server.socketio.values import JSONValue
 
 SCHEMAS: Final = "#/components/schemas/"
+# Of a schema, what is no schema itself but a value.
+LITERAL: Final = frozenset({"default", "enum", "const", "examples"})
 Schema = dict[str, JSONValue]
 
 
@@ -103,7 +106,7 @@ def read_events(handlers: Handlers) -> tuple[list[Event], dict[str, Schema]]:
     told = iter(schemas)
     for _, values in every:
         values.schemas = [_draft7(next(told)) for _ in values.types]
-    return events, {name: _draft7(schema) for name, schema in components.items()}
+    return events, _draft7_each(components)
 
 
 def _received(namespace: str, name: str, function: Function, bound_count: int) -> Event:
@@ -144,7 +147,12 @@ def _draft7(schema: JSONValue) -> JSONValue:
         return [_draft7(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    told = {key: _draft7(value) for key, value in schema.items()}
+    told = {
+        key: value if key in LITERAL else _draft7_each(value) if key == "properties" else _draft7(value)
+        for key, value in schema.items()
+    }
+    if not _is_finite(told.get("default")):
+        del told["default"]
     if "prefixItems" in told:
         further = told.pop("items", True)
         told |= {"items": told.pop("prefixItems"), "additionalItems": further}
@@ -153,6 +161,20 @@ def _draft7(schema: JSONValue) -> JSONValue:
     if isinstance(tag := told.get("discriminator"), dict):
         told["discriminator"] = tag["propertyName"]
     return told
+
+
+def _draft7_each(schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """By names that the application has chosen: no word of JSON Schema is one among them."""
+    return {name: _draft7(schema) for name, schema in schemas.items()}
+
+
+def _is_finite(value: JSONValue) -> bool:
+    """Has JSON a word for each number in it? For infinity, which may be a default, there is none."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def asyncapi(events: Iterable[Event], schemas: dict[str, Schema], title: str, version: str) -> Schema:

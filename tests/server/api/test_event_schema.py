@@ -3,6 +3,7 @@
 It must not know TypeScript.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -288,3 +289,19 @@ def test_an_annotation_that_cannot_be_resolved(socketio: SocketIO) -> None:
         SchemaError, match=r"^event 'say' of '/': name 'Nowhere' is not defined \[no-schema\]$"
     ):
         document(socketio)
+
+
+def test_fields_that_are_called_as_words_of_json_schema(socketio: SocketIO) -> None:
+    names = ("contentEncoding", "discriminator", "prefixItems", "default", "enum", "properties")
+    socketio.emits("told", msgspec.defstruct("Odd", [(name, str) for name in names]))
+    (schema,) = document(socketio)["components"]["schemas"].values()
+    assert schema["properties"] == {name: {"type": "string"} for name in names}
+    assert schema["required"] == [*names]
+
+
+def test_a_default_that_json_has_no_word_for_is_left_out(socketio: SocketIO) -> None:
+    fields = [("most", float, float("inf")), ("least", float, 0.5)]
+    socketio.emits("told", msgspec.defstruct("Limits", fields))
+    told = json.dumps(document(socketio), allow_nan=False)
+    (schema,) = json.loads(told)["components"]["schemas"].values()
+    assert schema["properties"] == {"most": {"type": "number"}, "least": {"type": "number", "default": 0.5}}
