@@ -247,6 +247,8 @@ class Worker:
     def _accept(self) -> None:
         if self._machines is not None:
             self._machines.begin()
+        for hub in self._hubs.values():
+            hub.begin()
         self._acceptor.start()
         if self._monitor is not None:
             self._monitor.begin()

@@ -86,9 +86,6 @@ class PresenceStage(Enum):
     LEAVING = auto()  # it ends, and they know
 
 
-NEW: Final = PresenceStage.NEW  # a global: asked for with every change
-
-
 @dataclass(slots=True)
 class Other:
     """Another process: the number of its last word, and when that came."""
@@ -109,7 +106,7 @@ class Presence:
     _services: HubServices
     _tell: Tell
     has_handlers: Callable[[], bool]
-    name: str = ""
+    name: str = ""  # asked for with every change: has it begun?
     _stage: PresenceStage = PresenceStage.NEW
     _number: int = 0
     # By sid the process and the metadata, that which has come last at the end.
@@ -122,9 +119,14 @@ class Presence:
     _beat_at: float | None = None
     _has_told: bool = False  # something, since others have
 
+    def start(self) -> None:
+        """This process has begun. What others know it has to know before they end, which may be at once."""
+        if self.has_handlers() and not self._services.backplane.alone:
+            self._look()
+
     def changed(self, place: Place, sid: str, text: str | None) -> None:
         """A client of this process is there, with that metadata; None: it has left."""
-        if self._stage is NEW:
+        if not self.name:
             self._begin()
         self._put(place, sid, self.name, text)
         if not self._services.backplane.alone:
@@ -135,8 +137,8 @@ class Presence:
     def leave(self) -> None:
         """This process ends; where there is no other it tells of its clients' end itself."""
         if not self._services.backplane.alone and self._stage is not PresenceStage.LEAVING:
-            before, self._stage = self._stage, PresenceStage.LEAVING
-            if before is not NEW:
+            self._stage = PresenceStage.LEAVING
+            if self.name:
                 self._pass_on("bye")
 
     # What others say
@@ -173,10 +175,8 @@ class Presence:
 
     def answer(self, question: Question, reply: Reply) -> None:
         """All of this process, for who has missed something of it, or has just begun. Raises Malformed."""
-        if self._stage in (PresenceStage.NEW, PresenceStage.LEAVING) or question.data not in (
-            None,
-            self.name,
-        ):
+        is_silent = not self.name or self._stage in (PresenceStage.NEW, PresenceStage.LEAVING)
+        if is_silent or question.data not in (None, self.name):
             reply(None)
             return
         members = [
@@ -197,6 +197,7 @@ class Presence:
         if part is None:
             return
         state: PresenceState = convert(part, PresenceState)
+        self._begin()
         parts = self._parts.setdefault(state.owner, [])
         parts.append(state)
         if state.more or state.owner == self.name or state.owner in self._left:
@@ -218,14 +219,19 @@ class Presence:
     # Beginning, asking, beating
 
     def _begin(self) -> None:
-        if self._stage is not PresenceStage.NEW:
+        """There is something to say, or to know."""
+        if self._stage is PresenceStage.LEAVING:
             return
-        self._stage = PresenceStage.ASKING
         if not self.name:
             self.name = f"{int(self._services.wall() * 1000):014}.{self._services.names.make()}"
         if self._beat_at is None and not self._services.backplane.alone:
             self._beat()
-        self._ask(None)
+        self._look()
+
+    def _look(self) -> None:
+        if self._stage is PresenceStage.NEW:
+            self._stage = PresenceStage.ASKING
+            self._ask(None)
 
     def _ask(self, owner: str | None) -> None:
         """That one for all of it, or everybody."""
@@ -239,6 +245,8 @@ class Presence:
         if owner is not None:
             self._asked.discard(owner)
             self._parts.pop(owner, None)
+        elif self._stage is PresenceStage.ASKING and not self.name:  # nobody has any
+            self._stage = PresenceStage.NEW
         elif self._stage is PresenceStage.ASKING:
             self._stage = PresenceStage.READY
             self._settle_held()

@@ -209,6 +209,11 @@ class Hub:
             self._running = running
         return running.dispatcher
 
+    def begin(self) -> None:
+        """Loop's thread: the worker knows the others, and takes clients from here on."""
+        if self._running is not None:
+            self._running.presence.start()
+
     @property
     def streams(self) -> RoomStreams | None:
         """Of its rooms, once a worker serves it."""

@@ -115,6 +115,7 @@ class Mesh:
         self.count += 1
         self.clock.now += 0.01
         self.living.append(Process(self, f"p{self.count}"))
+        self.living[-1].presence.start()
         return self.living[-1]
 
     def others(self, process: Process) -> list[Process]:
@@ -176,10 +177,27 @@ def test_one_process_alone_says_nothing_to_others_and_has_no_timer(mesh: Mesh) -
     assert mesh.events() == [("join", "s1", "1")], "nobody else could tell it"
 
 
-def test_who_has_none_is_asked_nothing_and_beats_not(mesh: Mesh) -> None:
+def test_who_has_none_asks_once_and_beats_not(mesh: Mesh) -> None:
     mesh.born(), mesh.born()
     mesh.wait(60)
-    assert (mesh.asked_count, mesh.published) == (0, [])
+    assert (mesh.asked_count, mesh.published) == (2, [])
+
+
+def test_what_those_held_that_end_before_others_hear_of_them_is_told(mesh: Mesh) -> None:
+    """As in a rolling restart: nothing changes, and no beat comes, between the start of the new and the end."""
+    old = [mesh.born(), mesh.born()]
+    old[0].change(ANN, "a", "{}")
+    old[1].change(BOB, "b", "{}")
+    mesh.flow()
+    mesh.events()
+    mesh.born(), mesh.born()
+    mesh.flow()
+    for process in old:
+        process.presence.leave()
+        mesh.flow()
+        mesh.kill(process)
+    mesh.wait(3)
+    assert sorted(mesh.events()) == [("leave", "a", "{}"), ("leave", "b", "{}")]
 
 
 def test_clients_of_one_key_in_two_processes_are_one_member(mesh: Mesh) -> None:
