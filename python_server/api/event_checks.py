@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import partial
 from types import GenericAlias, SimpleNamespace
-from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 from msgspec import convert
@@ -92,7 +92,10 @@ def parts(kind: object, above: tuple[object, ...] = ()) -> Iterator[object]:
         return
     yield kind
     inner = (getattr(kind, name, None) for name in INNER)
-    for each in (*get_args(kind), *filter(None, inner)):
+    within = get_args(kind)
+    if get_origin(kind) is Annotated:  # of what is remarked there, only msgspec's own word is part of it
+        within = (within[0], *(each for each in within[1:] if isinstance(each, msgspec.Meta)))
+    for each in (*within, *filter(None, inner)):
         yield from parts(each, (*above, kind))
 
 

@@ -219,6 +219,7 @@ def test_what_an_application_raises_besides_is_its_own_fault() -> None:
         (5,),
         (Callable[[int], str],),
         (None,),
+        (Annotated[dict[str, Any], Point],),  # a remark of the application's own
     ],
 )
 def test_other_annotations_ask_for_nothing(kinds: tuple[Any, ...]) -> None:
