@@ -184,7 +184,7 @@ def test_who_has_none_asks_once_and_beats_not(mesh: Mesh) -> None:
 
 
 def test_what_those_held_that_end_before_others_hear_of_them_is_told(mesh: Mesh) -> None:
-    """As in a rolling restart: nothing changes, and no beat comes, between the start of the new and the end."""
+    """As in a rolling restart: no change and no beat comes between the start of the new ones and the end."""
     old = [mesh.born(), mesh.born()]
     old[0].change(ANN, "a", "{}")
     old[1].change(BOB, "b", "{}")
