@@ -374,8 +374,7 @@ class _Run:
             self._exchange.finish()
 
     def _go_on(self, piece: LoopPiece, status: str) -> None:
-        if self._exchange.open:
-            self.goes_on = piece.begin(self._exchange, status, self._headers, self._services.executor)
+        self.goes_on = piece.begin(self._exchange, status, self._headers, self._services.executor)
 
     def _resume_body(self) -> None:
         if self._exchange.body_paused and self._exchange.open:
