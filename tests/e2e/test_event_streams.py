@@ -197,6 +197,15 @@ def test_a_listener_that_speaks_http_1_0_and_one_that_ends_its_side(url: str) ->
         reader.close()
 
 
+def test_a_head_says_no_length_of_what_has_no_end(url: str) -> None:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=SECONDS)
+    with contextlib.closing(connection):
+        for _ in range(2):  # on one connection
+            connection.request("HEAD", "/listen/red")
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, None, b"")
+
+
 def test_the_head_is_the_applications_own(url: str) -> None:
     own = get(url, "/own-head", is_endless=True)
     assert (own.status, own.headers["Access-Control-Allow-Origin"]) == (201, "https://own.example")
