@@ -140,7 +140,8 @@ class ClientMethods:
             at: in seconds since 1970; None: never.
 
         Raises:
-            TypeError: `at` is not a number. ValueError: it has passed, or is more than ten years away.
+            TypeError: `at` is not a number, or `sid` no text.
+            ValueError: `at` has passed, or is more than ten years away.
         """
         self._hub.expire(namespace or self.namespace, sid, at)
 

@@ -63,17 +63,19 @@ def _begin(
 ) -> LoopAnswer | None:
     """Loop's thread: with the fields of CORS, unless the application has said its own."""
     refusal = origins.refusal(exchange.request)
-    if refusal is not None:
-        exchange.refuse(403, refusal)
-        return None
-    if not any(name.lower() == "access-control-allow-origin" for name, _ in headers):
-        headers = headers + origins.headers(exchange.request)
-    exchange.start(status, headers)
-    if exchange.framing in (Framing.NONE, Framing.LENGTH):  # HEAD, 204, or what has a Content-Length
+    if refusal is None:
+        if not any(name.lower() == "access-control-allow-origin" for name, _ in headers):
+            headers = headers + origins.headers(exchange.request)
+        exchange.start(status, headers)
+        # Else HEAD, 204, what has a Content-Length, or its client has gone
+        if exchange.started and exchange.framing not in (Framing.NONE, Framing.LENGTH):
+            answer.begin(exchange, executor)
+            return answer
         exchange.finish()
-        return None
-    answer.begin(exchange, executor)
-    return answer
+    else:
+        exchange.refuse(403, refusal)
+    answer.drop(executor)
+    return None
 
 
 def _last_id(environ: Environ) -> str | None:

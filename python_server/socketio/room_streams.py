@@ -59,6 +59,9 @@ class RoomStream(ReturningStream):
         self.exchange, self.write = exchange, exchange.outbox(self.streams.joins).write
         self.streams.add(self)
 
+    def drop(self, executor: Executor) -> None:
+        """Nobody knows it yet."""
+
     def lost(self) -> None:
         self.streams.remove(self)
 

@@ -341,8 +341,10 @@ class Hub:
     def expire(self, namespace: str, sid: str, at: float | None) -> None:
         """Have a client sent out of a namespace at that moment, in seconds since 1970; None: never.
 
-        Raises TypeError, ValueError: see `check_expiry`.
+        Raises TypeError, ValueError: see `check_expiry`; TypeError also for a sid that is no text.
         """
+        if not isinstance(sid, str):
+            raise TypeError(f"expire: `sid` is a text, not a {type(sid).__name__}")
         running = self._running
         if running is not None:  # else there is no client
             moment = check_expiry(at, running.services.wall())

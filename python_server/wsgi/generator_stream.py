@@ -33,7 +33,7 @@ class GeneratorStream:
     """The LoopAnswer of one request. Methods say which thread they belong to.
 
     Attributes:
-        values: closed when its client goes, once it gives its next value.
+        values: closed when its client goes, once it gives its next value; or when it is not to begin.
         text_of: the data of a value. event: the name of each.
         post, call_later: the loop's. report: told (what, exception) of one that fails.
     """
@@ -58,6 +58,10 @@ class GeneratorStream:
         exchange.on_writable = self._go_on
         self._timer = self.call_later(HEARTBEAT_SECONDS, self._beat)
         self._go_on()
+
+    def drop(self, executor: Executor) -> None:
+        """What the generator does at its end may block: not on this thread."""
+        executor.submit(self._close)
 
     def lost(self) -> None:
         self._timer.cancel()

@@ -355,6 +355,10 @@ class _Run:
             self._write(body)
             self._end_stream()
             return
+        if not body and declared is None and self._exchange.request.method == "HEAD":
+            self._head_posted = True
+            self._post_begin(b"", bytes)  # nobody says how long a GET's would be (RFC 9110 8.6)
+            return
         if len(body) > LARGE_BODY_BYTES:
             self._send_pieces(body_pieces(body), len(body))
             return
@@ -374,8 +378,7 @@ class _Run:
             self._exchange.finish()
 
     def _go_on(self, piece: LoopPiece, status: str) -> None:
-        if self._exchange.open:
-            self.goes_on = piece.begin(self._exchange, status, self._headers, self._services.executor)
+        self.goes_on = piece.begin(self._exchange, status, self._headers, self._services.executor)
 
     def _resume_body(self) -> None:
         if self._exchange.body_paused and self._exchange.open:

@@ -23,11 +23,15 @@ class LoopAnswer(Protocol):
     def begin(self, exchange: Exchange, executor: Executor) -> None:
         """The head has left; `executor` has the threads that run requests."""
 
+    def drop(self, executor: Executor) -> None:
+        """Instead: it will never begin."""
+
     def lost(self) -> None:
         """Nobody waits for it any more."""
 
 
-# Called on the loop's thread with the head that the application gave; None: the answer is complete already.
+# Called on the loop's thread with the head that the application gave, also if nobody waits for it any more;
+# None: the answer is complete already.
 Begin = Callable[[Exchange, str, Headers, Executor], LoopAnswer | None]
 
 

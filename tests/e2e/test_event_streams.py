@@ -197,6 +197,15 @@ def test_a_listener_that_speaks_http_1_0_and_one_that_ends_its_side(url: str) ->
         reader.close()
 
 
+def test_a_head_says_no_length_of_what_has_no_end(url: str) -> None:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=SECONDS)
+    with contextlib.closing(connection):
+        for _ in range(2):  # on one connection
+            connection.request("HEAD", "/listen/red")
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["Content-Length"], answer.read()) == (200, None, b"")
+
+
 def test_the_head_is_the_applications_own(url: str) -> None:
     own = get(url, "/own-head", is_endless=True)
     assert (own.status, own.headers["Access-Control-Allow-Origin"]) == (201, "https://own.example")
@@ -245,6 +254,47 @@ def test_a_wsgi_application_without_flask(serve: Callable[..., Any], tmp_path: P
     source.connect(url)
     assert source.event() == ("said", ["a"])
     source.cut()
+
+
+BEGUN = """import threading
+from python_server import Server, WSGIApp
+
+server = Server(cors_allowed_origins=["https://shop.example"])
+closed_on = []
+
+def values():
+    try:
+        yield 1
+        yield 2
+    finally:
+        closed_on.append(type(threading.current_thread()).__name__)
+
+def plain(environ, start_response):
+    if environ["PATH_INFO"] == "/values":
+        begun = values()
+        next(begun)
+        return server.stream(environ, start_response, begun)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [" ".join(closed_on).encode()]
+
+app = WSGIApp(server, plain)
+"""
+
+
+def test_a_generator_that_nobody_will_hear_is_closed_on_a_worker(
+    serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    """What it does at its end may block: the loop never runs it."""
+    (tmp_path / "begun.py").write_text(BEGUN)
+    url = serve(tmp_path, "begun:app").url
+    assert get(url, "/values", Origin="https://elsewhere.example").status == 403
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=SECONDS)
+    with contextlib.closing(connection):
+        connection.request("HEAD", "/values")
+        assert connection.getresponse().status == 200
+    while len(closed := get(url, "/closed").body.split()) < 2:
+        pass
+    assert b"_MainThread" not in closed
 
 
 def test_one_that_does_not_read_is_cut_off_and_others_are_not(serve: Callable[..., Any]) -> None:

@@ -72,7 +72,8 @@ class RoomMembership(Registration):
             at: in seconds since 1970; None: never. namespace: default "/".
 
         Raises:
-            TypeError: `at` is not a number. ValueError: it has passed, or is more than ten years away.
+            TypeError: `at` is not a number, or `sid` no text.
+            ValueError: `at` has passed, or is more than ten years away.
         """
         if self._outside is not None:
             self._outside.expire(sid, at, namespace)

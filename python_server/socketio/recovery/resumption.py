@@ -228,23 +228,26 @@ class Resumption:
         deadline: float,
         wait_seconds: float = REACH_SECONDS,
         can_read: bool = True,
+        lacks_names: bool = False,
     ) -> None:
-        """Once all has come here that it had got elsewhere."""
+        """Once all has come here that it had got elsewhere. `lacks_names`: that was all that was awaited; so
+        the log is not gone through again for a name that nobody has given."""
         if stream not in self._waiting:
             return
         rooms = [] if stream.room is None else [cast("Room", stream.room)]
         own = {name[:TAG_CHARACTERS]: name for name in place.names}
         record = StreamRecord(VERSION, stream.namespace, stream.sid, "", None, rooms, place.number, own)
-        missed = log.missed(record, None)
+        missed = Reach.LATER if lacks_names and not log.knows(place.names) else log.missed(record, None)
         if isinstance(missed, list) and not log.knows(place.names):
-            missed = Reach.LATER
+            missed, lacks_names = Reach.LATER, True
         again = partial(self._reach, log, stream, place, deadline)
         if isinstance(missed, list):
             self._tell(stream, missed)
         elif missed is Reach.NEVER or not can_read or self._services.now() >= deadline:
             self._tell(stream, Hole.EXPIRED)
         elif missed is Reach.LATER:
-            self._services.call_later(wait_seconds, partial(again, min(2 * wait_seconds, REACH_MAX_SECONDS)))
+            wait_longer = partial(again, min(2 * wait_seconds, REACH_MAX_SECONDS), lacks_names=lacks_names)
+            self._services.call_later(wait_seconds, wait_longer)
         else:
             assert isinstance(self._restorer, StreamRestorer)
             self._restorer.read_again(partial(again, wait_seconds))

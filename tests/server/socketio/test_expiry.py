@@ -151,6 +151,13 @@ def test_what_is_no_moment_is_refused_with_a_sentence(
     assert (peer.heard(), watched(world)) == ([], 0)
 
 
+@pytest.mark.parametrize("sid", [["a list"], 5, None])
+def test_what_is_no_name_of_a_client_is_refused_with_a_sentence(world: Any, sid: Any) -> None:
+    world.peer(None).join()
+    with pytest.raises(TypeError, match=f"`sid` is a text, not a {type(sid).__name__}"):
+        world.hub.expire("/", sid, at(world, 10))
+
+
 def test_who_is_not_there_is_nobody(world: Any) -> None:
     expire(world, "nobody", at(world, 10))
     Hub().expire("/", "nobody", WALL)  # no worker serves

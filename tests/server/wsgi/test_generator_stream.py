@@ -101,6 +101,17 @@ def test_who_goes_while_nobody_runs_it_closes_it() -> None:
     assert (notes.count("closed"), stage.jobs, stage.reports) == (1, [], [])
 
 
+def test_one_that_never_begins_is_closed_by_a_worker() -> None:
+    notes: list[str] = []
+    values = noting(notes)
+    next(values)
+    stage = Stage(values)
+    stage.stream.drop(stage)  # type: ignore[arg-type]
+    assert notes == ["made"]
+    stage.work()
+    assert (notes, stage.jobs, stage.reports) == (["made", "closed"], [], [])
+
+
 def test_who_goes_while_it_runs_closes_it_at_its_next_value() -> None:
     notes: list[str] = []
     stage: Any = None

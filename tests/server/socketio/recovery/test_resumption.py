@@ -26,6 +26,7 @@ from python_server.socketio.packet import EVENT, TextCodec
 from python_server.socketio.recovery import resumption
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.restore import ASK_AGAIN_MAX_COUNT, FETCH_SECONDS
+from python_server.socketio.recovery.stream_log import StreamLog
 from python_server.socketio.recovery.stream_restore import REACH_MAX_SECONDS, REACH_SECONDS
 from python_server.socketio.server import Hub
 from python_server.socketio.services import Configuration
@@ -409,6 +410,23 @@ def test_a_place_that_the_stream_never_comes_to(machines: Any) -> None:
             looks_count += 1
             assert looks_count <= FETCH_SECONDS / REACH_MAX_SECONDS + 1
         ear.take()
+
+
+def test_for_a_name_that_nobody_has_given_the_log_is_gone_through_once(
+    machines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An id is not signed: who makes one up has it looked for until FETCH_SECONDS have passed."""
+    here, _ = machines
+    gone_through: list[Any] = []
+    missed = StreamLog.missed
+    monkeypatch.setattr(StreamLog, "missed", lambda *told: gone_through.append(told) or missed(*told))
+    ear = Ear("red").connect(here.world.hub)
+    ear.take()
+    ear.cut().id = f"{str(ear.id).partition('.')[0]}..1.AAAAAAAA1"
+    ear.connect(here.world.hub)
+    while "hole" not in ear.exchange.text:
+        here.world.advance(REACH_MAX_SECONDS)
+    assert len(gone_through) == 1
 
 
 def test_before_the_stream_is_known_who_comes_back_is_told_a_hole(make_world: Any) -> None:
