@@ -25,6 +25,8 @@ HeardEvent = tuple[float, Envelope]
 HeardOf = dict[str, tuple[str, float]]
 # Of one part of an answer: between two of them others pass on the same link.
 FOUND_COUNT: Final = 500
+# And of its packets: others wait for a whole part, and none may be longer than a link's frame.
+FOUND_BYTES: Final = 256 * 1024
 # In the place of an event that cannot travel.
 _NO_PACKETS: Final = Prepared(())
 
@@ -119,15 +121,20 @@ class FoundPart(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 
 def found_parts(teller: str, record: RecoveryRecord, complain: Callable[[str, str], None]) -> Iterator[bytes]:
-    """The record as it travels, in parts of at most FOUND_COUNT events; what is left out is told."""
-    events = record.missed_elsewhere
+    """The record as it travels, in parts of at most FOUND_COUNT events and FOUND_BYTES, or of one event; what
+    is left out is told."""
     bare = travelling(replace(record, missed_elsewhere=[]), complain)
-    for start in range(0, max(len(events), 1), FOUND_COUNT):
-        part = [*map(travelling_event, events[start : start + FOUND_COUNT])]
-        is_last = start + FOUND_COUNT >= len(events)
-        yield encode(
-            FoundPart(teller, [each for each in part if each[1].rooms != ()], bare if is_last else None)
-        )
+    part: list[HeardEvent] = []
+    size_bytes = 0
+    for each in map(travelling_event, record.missed_elsewhere):
+        nbytes = each[1].prepared.queued_bytes
+        if part and (len(part) >= FOUND_COUNT or size_bytes + nbytes > FOUND_BYTES):
+            yield encode(FoundPart(teller, part))
+            part, size_bytes = [], 0
+        if each[1].rooms != ():
+            part.append(each)
+            size_bytes += nbytes
+    yield encode(FoundPart(teller, part, bare))
 
 
 def travelling(record: RecoveryRecord, complain: Callable[[str, str], None]) -> RecoveryRecord:

@@ -13,12 +13,14 @@ from python_server.engineio.packet import Prepared
 from python_server.socketio.cluster.port import ROOM_LIMIT, Envelope, Malformed
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
+    FOUND_BYTES,
     HeardEvent,
     RecoveryRecord,
     checked,
     decode_part,
     decoder,
     encode,
+    found_parts,
     merged,
     travelling_event,
 )
@@ -179,3 +181,19 @@ def test_what_is_added_stands_behind_nothing_that_was_heard_later(
         return [(float(name[1:]), event(None, name=name[0] * 8 + name[1:])[1]) for name in names.split()]
 
     assert merged(events(known), events(added)) == events(all_of_them)
+
+
+def test_no_part_is_longer_than_a_link_takes() -> None:
+    """Some hundred large events in one would raise in the middle of an answer, and hold up all behind it."""
+    large = [
+        (1.0, Envelope("/", ("r",), (), Prepared(["42" + "x" * 100_000]), f"o{number}"))
+        for number in range(300)
+    ]
+    client = RecoveryRecord("/", "sid", "pid", missed_elsewhere=large)
+    parts = [*found_parts("t", client, lambda kind, sentence: None)]
+    assert max(map(len, parts)) <= FOUND_BYTES + 10_000
+    came = [decode_part(part) for part in parts]
+    assert [name.offset for part in came for _, name in part.events] == [
+        f"o{number}" for number in range(300)
+    ]
+    assert [part.record is not None for part in came] == [False] * (len(parts) - 1) + [True]
