@@ -334,9 +334,7 @@ class TLSTransport(Transport):
         if len(held) > RECORD_MAX_BYTES or self._sealed or self._outgoing.pending:
             return 0
         try:
-            sealed = self._ssl.write(held)
-            while sealed < len(held):
-                sealed += self._ssl.write(memoryview(held)[sealed:])
+            self._seal_all(held)
             records = self._outgoing.read()
         except MemoryError:
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
@@ -377,11 +375,16 @@ class TLSTransport(Transport):
                 break
         plain = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         self._covered_bytes = len(plain)
-        while plain:
-            plain = plain[self._ssl.write(plain) :]
+        self._seal_all(plain)
         if self.state is TransportState.DRAINING and self._covered_bytes == self._queued_bytes:
             self._say_goodbye()  # it leaves with the last bytes
         self._collect()
+
+    def _seal_all(self, plain: Buffer) -> None:
+        """OpenSSL may take less than it is given."""
+        sealed = 0
+        while sealed < len(plain):
+            sealed += self._ssl.write(memoryview(plain)[sealed:] if sealed else plain)
 
     def _collect(self) -> None:
         if self._outgoing.pending:
