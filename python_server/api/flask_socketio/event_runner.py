@@ -175,19 +175,16 @@ class EventRunner:
             arguments = told = tuple(REASONS.get(reason, reason) for reason in arguments)
         event: dict[str, object] = {"message": message or name, "args": told}
         entered = state.contexts.enter(state, socket.sid, socket.namespace, event)
-        if check is None:
-            work = partial(self._work, function, waits, name, arguments, message)
-        else:
-            work = partial(self._work_checked, check, event, function, waits, name, arguments, message)
+        work = partial(self._work, check, event, function, waits, name, arguments, message)
         if waits:
             return self._start(entered, state, socket, name, work)
         with entered as context:
             context.request.__dict__[SOCKET_KEY] = socket
             return self._conclude(state, socket, name, work)
 
-    def _work_checked(
+    def _work(
         self,
-        check: Check,
+        check: Check | None,
         event: dict[str, object],
         function: Function,
         waits: bool,
@@ -195,39 +192,26 @@ class EventRunner:
         arguments: tuple[JSONValue, ...],
         message: str | None,
     ) -> object:
-        """As `_work`. `before_event` hears what was sent, and finds the fault with the event."""
-        sent = arguments[1:] if message == ANY else arguments
-        assert name is not None  # callbacks have no check
-        before = self.before_event if name not in RESERVED else None
-        try:
-            arguments = check.convert(sent)
-        except InvalidArguments as fault:
-            event["fault"] = fault.answer
-            if before is not None and before(name, sent) is False:
-                return None
-            raise
-        if before is not None and before(name, sent) is False:
-            return None
-        result = function(name, *arguments) if message == ANY else function(*arguments)
-        return self._coroutines.run(result) if type(result) is CoroutineType and not waits else result
-
-    def _work(
-        self,
-        function: Function,
-        waits: bool,
-        name: str | None,
-        arguments: tuple[JSONValue, ...],
-        message: str | None,
-    ) -> object:
-        """In the context: the function's result, or its coroutine."""
+        """In the context: the function's result, or its coroutine. `before_event` hears what was sent, and
+        finds its fault with the event."""
+        called: tuple[object, ...] = arguments
+        fault: InvalidArguments | None = None
+        if check is not None:
+            try:
+                called = check.convert(arguments[1:] if message == ANY else arguments)
+                called = (name, *called) if message == ANY else called
+            except InvalidArguments as error:
+                event["fault"], fault = error.answer, error
         if self.before_event is not None and name is not None and name not in RESERVED:
             data = arguments[1:] if message == ANY else arguments
             if self.before_event(name, data) is False:
                 return None
+        if fault is not None:
+            raise fault
         try:
-            result = function(*arguments)
+            result = function(*called)
         except TypeError:
-            if name == "connect" and takes(function, 0):
+            if check is None and name == "connect" and takes(function, 0):
                 log.warn(CALLED_ONCE % name_of(getattr(function, "func", function)))
             raise
         if type(result) is CoroutineType and not waits:
