@@ -11,8 +11,6 @@ from typing import IO
 
 import click
 
-from python_server.api.event_schema import SchemaError, asyncapi, read_events
-from python_server.api.typescript import typescript
 from python_server.serve.loading import ApplicationError, load_application
 from python_server.serve.mounts import find_site
 from python_server.socketio.cluster.broker.url import BrokerError
@@ -44,6 +42,10 @@ def schema_command(
 
     For example: wsframe schema shop:app --typescript -o events.ts
     """
+    # Needed here alone, and this file is imported by every command.
+    from python_server.api.event_schema import SchemaError, asyncapi, read_events
+    from python_server.api.typescript import typescript
+
     try:
         hub = find_hub(target, os.path.abspath(app_dir), path, factory=factory)
         events, schemas = read_events(hub.handlers)
