@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from python_server.socketio.recovery.record import HeardEvent, RecoveryRecord, decode_part, found_parts
+from python_server.socketio.recovery.record import ComingRecords, RecoveryRecord, found_parts
 
 
 def brought(
     client: RecoveryRecord, complain: Callable[[str, str], None] = lambda *said: None
 ) -> RecoveryRecord:
-    events: list[HeardEvent] = []
-    for told in found_parts("t", client, complain):
-        part = decode_part(told)
-        events += part.events
-    assert part.record is not None
-    part.record.missed_elsewhere += events
-    return part.record
+    """What arrives; what was left out is told to `complain`."""
+    coming = ComingRecords()
+    *_, record = map(coming.take, found_parts("t", client, complain))
+    assert record is not None
+    return record

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final
 
@@ -229,6 +230,25 @@ def decode_part(told: JSONValue) -> FoundPart:
     if part.record is not None:
         checked(part.record.missed_elsewhere)
     return part
+
+
+@dataclass(slots=True)
+class ComingRecords:
+    """Records of other processes, whose parts come one behind the other from each."""
+
+    _events: dict[str, list[HeardEvent]] = field(default_factory=dict, init=False)  # by who tells them
+
+    def take(self, told: JSONValue) -> RecoveryRecord | None:
+        """One more part; returns the record that it completes. Raises Malformed."""
+        part = decode_part(told)
+        self._events.setdefault(part.teller, []).extend(part.events)
+        if part.record is not None:
+            part.record.missed_elsewhere += self._events.pop(part.teller)
+        return part.record
+
+    def clear(self) -> None:
+        """No more parts will come."""
+        self._events.clear()
 
 
 def _packets(value: object) -> list[str | bytes]:

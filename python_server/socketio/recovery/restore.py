@@ -29,10 +29,9 @@ from python_server.socketio.cluster.port import (
 from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.recovery.log import RecoveryLog
 from python_server.socketio.recovery.record import (
+    ComingRecords,
     FetchQuestion,
-    HeardEvent,
     RecoveryRecord,
-    decode_part,
     found_parts,
 )
 from python_server.socketio.services import HubServices
@@ -79,7 +78,7 @@ class Lookup:
     Attributes:
         best: the record that knows the client best, of those here and elsewhere.
         again_count: how often we may still ask again.
-        coming: of answers that have not come whole, the events, by who tells them.
+        coming: answers that have not come whole.
         forgotten: does somebody know the client, and keep no more what it has missed?
     """
 
@@ -90,7 +89,7 @@ class Lookup:
     state: LookupState = LookupState.ASKING
     deadline: TimerLike | None = None
     again_count: int = ASK_AGAIN_MAX_COUNT
-    coming: dict[str, list[HeardEvent]] = field(default_factory=dict)
+    coming: ComingRecords = field(default_factory=ComingRecords)
     forgotten: bool = False
 
     def settle(self) -> bool:
@@ -254,15 +253,11 @@ class Restorer:
             lookup.forgotten = True
         if part is None or part is False or lookup.state is LookupState.SETTLED:
             return
-        came = decode_part(part)
+        found = lookup.coming.take(part)
         if lookup.state is LookupState.COMPARING:  # what comes in parts is waited for as long as they come
             self._compare(lookup)
-        events = lookup.coming.setdefault(came.teller, [])
-        events += came.events
-        found = came.record
         if found is None:
             return
-        found.missed_elsewhere += lookup.coming.pop(came.teller)
         if lookup.best is None or lookup.best.came_at < found.came_at:
             lookup.best = found
         if lookup.state is LookupState.ASKING:

@@ -31,7 +31,7 @@ from python_server.socketio.cluster.port import (
 from python_server.socketio.cluster.requests import convert, plain
 from python_server.socketio.recovery.event_names import TAG_CHARACTERS
 from python_server.socketio.recovery.log import RecoveryLog
-from python_server.socketio.recovery.record import HeardEvent, RecoveryRecord, decode_part, found_parts
+from python_server.socketio.recovery.record import ComingRecords, RecoveryRecord, found_parts
 from python_server.socketio.recovery.restore import (
     ASK_AGAIN_MAX_COUNT,
     FETCH_SECONDS,
@@ -171,17 +171,11 @@ class Resumption:
         again_count: int = ASK_AGAIN_MAX_COUNT,
     ) -> None:
         asked = BehindQuestion(place.tag, place.number, cast("Room | None", stream.room), stream.sid)
-        answers = [self._found(log, stream.namespace, asked)]
-
-        coming: dict[str, list[HeardEvent]] = {}  # of answers that have not come whole, by who tells them
+        answers, coming = [self._found(log, stream.namespace, asked)], ComingRecords()
 
         def heard(part: JSONValue) -> None:
             if part is not None:
-                came = decode_part(part)
-                coming.setdefault(came.teller, []).extend(came.events)
-                if came.record is not None:
-                    came.record.missed_elsewhere += coming.pop(came.teller)
-                    answers.append(came.record)
+                answers.append(coming.take(part))
 
         def ended(missing_count: int) -> None:
             found = next(filter(None, answers), None)
