@@ -118,6 +118,17 @@ class Survivors:
             look()
 
 
+def one_has_not_heard(count: int) -> Survivors:
+    """The first of so many is killed, when its second event has not left for the next one."""
+    town = Survivors(count)
+    town.say(0, name(0))
+    town.settle()
+    town.say(0, name(1))
+    town.queues[0, 1].clear()
+    town.die(0)
+    return town
+
+
 def test_who_has_heard_less_gets_the_rest_in_order() -> None:
     town = Survivors(3)
     for number in range(5):
@@ -133,12 +144,7 @@ def test_who_has_heard_less_gets_the_rest_in_order() -> None:
 
 
 def test_it_is_awaited_until_everybody_has_it() -> None:
-    town = Survivors(3)
-    town.say(0, name(0))
-    town.settle()
-    town.say(0, name(1))
-    town.queues[0, 1].clear()
-    town.die(0)
+    town = one_has_not_heard(3)
     asker = town.all[2]
     town.arrive(0, asker)
     town.end(0, asker)
@@ -150,12 +156,7 @@ def test_it_is_awaited_until_everybody_has_it() -> None:
 
 
 def test_what_several_send_comes_once_and_later_repeats_too() -> None:
-    town = Survivors(5)
-    town.say(0, name(0))
-    town.settle()
-    town.say(0, name(1))
-    town.queues[0, 1].clear()
-    town.die(0)
+    town = one_has_not_heard(5)
     town.settle()
     assert [each.heard for each in town.living] == [[name(0), name(1)]] * 4
     town.all[1].hear(2, name(1))

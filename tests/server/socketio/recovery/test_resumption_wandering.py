@@ -3,26 +3,19 @@
 It must not know how a log or an id does it: the model of streams, pipes and machines says what each is owed.
 """
 
-import random
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.resumption import Hole, Resumption
 from python_server.socketio.recovery.stream_restore import StreamRestorer
 from stream_model import Client, Model, Worker
+from stream_walks import OPTIONS, explore, often, toss
 
-ACTIONS = {"emit": 5, "flush": 3, "read": 3, "pipe": 6, "take": 3, "lose": 3, "look": 2}
+NAMES = often({"emit": 5, "flush": 3, "read": 3, "pipe": 6, "take": 3, "lose": 3, "look": 2})
 RARE = ("wait", "replace", "drop", "answer", "answer")
-NAMES = [name for name, count in ACTIONS.items() for _ in range(count)]
-Step = tuple[str, int, int]
-STEPS = st.tuples(st.sampled_from([*NAMES, *RARE]), st.integers(0, 7), st.integers(0, 5))
 
 
 class Services:
@@ -155,40 +148,15 @@ class Listened(Model):
         return not envelope.excepted and (envelope.rooms is None or "fixed" in envelope.rooms)
 
 
-def wander(steps: list[Step], **options: Any) -> Listened:
-    model = Listened(**options)
-    for step in steps:
-        model.act(*step)
-    model.check()
-    return model
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"workers": 3}, {"max_bytes": 5000, "repeats": False}],
-    ids=["two workers", "three workers", "little is remembered"],
-)
+@OPTIONS
 def test_wandering_streams_lose_double_and_reorder_nothing(options: dict[str, Any]) -> None:
-    @settings(
-        derandomize=True,
-        max_examples=60,
-        deadline=None,
-        database=None,
-        suppress_health_check=[*HealthCheck],
-    )
-    @given(st.lists(STEPS, min_size=20, max_size=90))
-    def explore(steps: list[Step]) -> None:
-        wander(steps, **options)
-
-    explore()
+    explore(lambda: Listened(**options), [*NAMES, *RARE], 60)
 
 
 def test_most_come_back_as_what_they_were() -> None:
     """Where nobody dies and nothing is dropped, all do."""
-    chance = random.Random(1)
     returns_count = 0
-    for _ in range(200):
-        model = wander([(chance.choice(NAMES), chance.randrange(8), chance.randrange(6)) for _ in range(80)])
+    for model in toss(Listened, NAMES):
         assert [client.news_count for client in model.clients] == [1, 1]
         returns_count += sum(client.returns_count for client in model.clients)
     assert returns_count > 200

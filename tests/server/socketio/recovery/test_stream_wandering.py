@@ -3,63 +3,28 @@
 It must not know how a log does it: the model of streams, pipes and clients says what each is owed.
 """
 
-import random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from stream_model import Model
+from stream_walks import OPTIONS, Step, explore, often, toss, walk
 
-ACTIONS = {"emit": 5, "flush": 3, "read": 3, "pipe": 6, "take": 3, "lose": 2, "look": 2}
+NAMES = often({"emit": 5, "flush": 3, "read": 3, "pipe": 6, "take": 3, "lose": 2, "look": 2})
 RARE = ("move", "wait", "replace", "drop", "answer", "answer")
-STEPS = st.tuples(
-    st.sampled_from([name for name, count in ACTIONS.items() for _ in range(count)] + [*RARE]),
-    st.integers(0, 7),
-    st.integers(0, 5),
-)
-Step = tuple[str, int, int]
 
 
-def wander(steps: list[Step], **options: Any) -> Model:
-    model = Model(**options)
-    for step in steps:
-        model.act(*step)
-    model.check()
-    return model
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"workers": 3}, {"max_bytes": 5000, "repeats": False}],
-    ids=["two workers", "three workers", "little is remembered"],
-)
+@OPTIONS
 def test_wandering_clients_lose_double_and_reorder_nothing(options: dict[str, Any]) -> None:
     """Pipes, streams and clients as slow as they like; workers die and are born, pipes drop, senders say
     again what was not answered, and rooms are entered and left."""
-
-    @settings(
-        derandomize=True,
-        max_examples=250,
-        deadline=None,
-        database=None,
-        suppress_health_check=[*HealthCheck],
-    )
-    @given(st.lists(STEPS, min_size=20, max_size=90))
-    def explore(steps: list[Step]) -> None:
-        wander(steps, **options)
-
-    explore()
+    explore(lambda: Model(**options), [*NAMES, *RARE], 250)
 
 
 def test_most_come_back_as_what_they_were() -> None:
     """Where nobody dies and nothing is dropped, all do."""
-    chance = random.Random(1)
-    names = [name for name, count in ACTIONS.items() for _ in range(count)]
     returns_count = 0
-    for _ in range(200):
-        model = wander([(chance.choice(names), chance.randrange(8), chance.randrange(6)) for _ in range(80)])
+    for model in toss(Model, NAMES):
         assert [client.news_count for client in model.clients] == [1, 1]
         returns_count += sum(client.returns_count for client in model.clients)
     assert returns_count > 200
@@ -159,4 +124,4 @@ def test_most_come_back_as_what_they_were() -> None:
     ],
 )
 def test_what_was_found_once(steps: list[Step], options: dict[str, Any]) -> None:
-    wander(steps, **options)
+    walk(Model(**options), steps)
