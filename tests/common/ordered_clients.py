@@ -121,10 +121,10 @@ class OrderedEngine(ClosingEngine):
 
 
 class PatientClient(socketio.Client):  # type: ignore[misc]
-    """One that does not come back by itself, and gives a busy server its time. It keeps no order."""
+    """One that gives a busy server its time, and comes back by itself only if asked to. It keeps no order."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(reconnection=False, request_timeout=PATIENCE_SECONDS, **options)
+    def __init__(self, *, reconnection: bool = False, **options: Any) -> None:
+        super().__init__(reconnection=reconnection, request_timeout=PATIENCE_SECONDS, **options)
 
     def _engineio_client_class(self) -> type[ClosingEngine]:
         return ClosingEngine

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import socketio  # type: ignore[import-untyped]
 
 from asked_workers import Load, alive, ask, imported, wait_gone, workers_of
-from ordered_clients import OrderedClient
+from ordered_clients import OrderedClient, PatientClient
 from python_server.control.places import servers
 from running_program import PATIENCE_SECONDS, RunningProgram
 
@@ -244,10 +243,10 @@ def test_one_worker_alone_waits_for_nobody_when_it_has_answered_its_requests(
 @pytest.mark.extended
 def test_a_client_of_python_socketio_over_polling_comes_back(launch: Start) -> None:
     server = launch(APPS, "homes_app:app", "--workers", "1", "--no-access-log", supervisor="gunicorn")
-    client = socketio.Client(reconnection_delay=0.01, reconnection_delay_max=0.1)
+    client = PatientClient(reconnection=True, reconnection_delay=0.01, reconnection_delay_max=0.1)
     came = threading.Semaphore(0)
     client.on("connect", came.release)
-    client.connect(server.url, transports=["polling"], wait_timeout=PATIENCE_SECONDS)
+    client.connect(server.url, transports=["polling"])
     assert came.acquire(timeout=PATIENCE_SECONDS)
     server.signal(signal.SIGHUP)
     assert came.acquire(timeout=PATIENCE_SECONDS)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import requests
-import socketio
+
+from ordered_clients import PATIENCE_SECONDS, SimpleClient
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "team_chat" / "app.py"
-PATIENCE_SECONDS = 60
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def token_of(url: str, name: str) -> str:
     return told
 
 
-def come_in(url: str, token: str) -> socketio.SimpleClient:
-    client = socketio.SimpleClient()
-    client.connect(url, auth={"token": token}, transports=["websocket"], wait_timeout=PATIENCE_SECONDS)
+def come_in(url: str, token: str) -> SimpleClient:
+    client = SimpleClient()
+    client.connect(url, auth={"token": token}, transports=["websocket"])
     return client
 
 
-def event(client: socketio.SimpleClient, name: str) -> Any:
+def event(client: SimpleClient, name: str) -> Any:
     while True:
         told, *arguments = client.receive(timeout=PATIENCE_SECONDS)
         if told == name:

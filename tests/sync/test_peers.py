@@ -106,13 +106,21 @@ def test_a_socket_that_is_given(peer: str) -> None:
         assert websocket.recv() == "Host: other.example"
 
 
-def test_no_descriptor_is_left(peer: str) -> None:
-    """Nor a thread, whichever way it ends."""
-    threads = threading.active_count()
+def test_no_descriptor_is_left_and_no_thread_begun(peer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way it ends; the server's threads are begun by its own."""
+    start, here = threading.Thread.start, threading.current_thread()
+    begun: list[threading.Thread] = []
+
+    def noted(thread: threading.Thread) -> None:
+        if threading.current_thread() is here:
+            begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", noted)
     websockets = [connect(f"{peer}/{path}") for path in ("echo", "greet/1", "close/1011", "drop")]
     for websocket in websockets:
         websocket.close()
         assert websocket.socket.fileno() == -1
     with pytest.raises(InvalidStatus):
         connect(f"{peer}/forbidden")
-    assert threading.active_count() <= threads + len(websockets) + 1  # the server's, one for each connection
+    assert not begun
