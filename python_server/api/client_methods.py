@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, overload
 
 from python_server.api.keywords import SessionData
 from python_server.socketio.broadcast import DEFAULT_NAMESPACE, as_arguments
@@ -91,7 +91,15 @@ class ClientMethods:
         """
         self._hub.update(namespace or self.namespace, sid, room, meta)
 
-    def room_members(self, room: RoomName, namespace: str | None = None, *, meta: bool = False) -> list[Any]:
+    @overload
+    def room_members(self, room: RoomName, namespace: str | None = None) -> list[str]: ...
+
+    @overload
+    def room_members(self, room: RoomName, namespace: str | None = None, *, meta: bool) -> list[Any]: ...
+
+    def room_members(
+        self, room: RoomName, namespace: str | None = None, *, meta: bool = False
+    ) -> list[str] | list[dict[str, object]]:
         """Return the clients in a room of `namespace`, on all workers and machines; in None: all.
 
             sids = server.room_members("readers")

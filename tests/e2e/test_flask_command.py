@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from ordered_clients import OrderedClient, SimpleClient
+from one_thread_call import call
+from ordered_clients import SimpleClient
 from running_program import RunningProgram, run_to_its_end
 
 PATIENCE_SECONDS = 60
@@ -190,10 +191,7 @@ def test_a_certificate_made_on_the_spot(serve: Any, folder: Path) -> None:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with urllib.request.urlopen(server.url, timeout=PATIENCE_SECONDS, context=context) as answer:
         assert answer.read() == b"good morning"
-    client = OrderedClient(ssl_verify=False)
-    client.connect(server.url, transports=["websocket"])
-    assert client.call("echo", 1, timeout=PATIENCE_SECONDS) == [1, "good morning"]
-    client.close()
+    assert call(server.url, "echo", 1, context=context) == [[1, "good morning"]]
 
 
 def test_what_is_watched_besides(serve: Any, folder: Path) -> None:

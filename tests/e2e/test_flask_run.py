@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import trustme
 
-from ordered_clients import OrderedClient, SimpleClient
+from one_thread_call import call
+from ordered_clients import SimpleClient
 
 PATIENCE_SECONDS = 60
 PROGRAM = """
@@ -222,10 +223,7 @@ def test_tls_by_a_context(serve: Any, write: Callable[[str], Path], way: str) ->
     else:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     assert get(server.url, context) == "good morning"
-    client = OrderedClient(ssl_verify=False)
-    client.connect(server.url, transports=["websocket"])
-    assert client.call("echo", 1, timeout=PATIENCE_SECONDS) == [1, "good morning"]
-    client.close()
+    assert call(server.url, "echo", 1, context=context) == [[1, "good morning"]]
 
 
 BELOW = """

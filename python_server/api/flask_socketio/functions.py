@@ -6,7 +6,7 @@ Must not know: the hub; each asks the application's SocketIO.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Unpack, cast
+from typing import Any, Unpack, cast, overload
 
 import flask
 
@@ -181,7 +181,17 @@ def rooms(sid: str | None = None, namespace: str | None = None) -> list[JSONValu
     return socketio.server.rooms(sid, namespace)
 
 
-def room_members(room: RoomName = None, namespace: str | None = None, *, meta: bool = False) -> list[Any]:
+@overload
+def room_members(room: RoomName = None, namespace: str | None = None) -> list[str]: ...
+
+
+@overload
+def room_members(room: RoomName = None, namespace: str | None = None, *, meta: bool) -> list[Any]: ...
+
+
+def room_members(
+    room: RoomName = None, namespace: str | None = None, *, meta: bool = False
+) -> list[str] | list[dict[str, object]]:
     """Return the clients in a room, on all workers and machines.
 
         sids = room_members("quiz 7")

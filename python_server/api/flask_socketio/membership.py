@@ -5,7 +5,7 @@ Must not know: selectors, frames, transports; how an event's context is made.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, cast, overload
 
 from python_server.api.emitter import Emitter
 from python_server.api.flask_socketio.registration import Registration
@@ -36,9 +36,17 @@ class RoomMembership(Registration):
         else:
             self.server.close_room(room, namespace)
 
+    @overload
+    def room_members(self, room: RoomName = None, namespace: str | None = None) -> list[str]: ...
+
+    @overload
+    def room_members(
+        self, room: RoomName = None, namespace: str | None = None, *, meta: bool
+    ) -> list[Any]: ...
+
     def room_members(
         self, room: RoomName = None, namespace: str | None = None, *, meta: bool = False
-    ) -> list[Any]:
+    ) -> list[str] | list[dict[str, object]]:
         """Return the clients in a room of "/" or `namespace`, on all workers and machines.
 
             sids = socketio.room_members("quiz 7")
