@@ -34,6 +34,7 @@ RECOVERY_MAX_BYTES: Final = 16 * 1024 * 1024
 RECOVERY_CLIENTS_MAX_COUNT: Final = 10_000
 # By how much a moment may be too early: a loop reads its clock once in a turn.
 TURN_SECONDS: Final = 1.0
+PAST_MAX_COUNT: Final = 256  # workers that have gone while we began
 # How long it is remembered how far each process was heard, in times that events are kept: by so much later
 # one process may hear an event than another.
 REMEMBERED_TIMES: Final = 2
@@ -69,6 +70,7 @@ class RecoveryLog:
         self._ended_at = inf  # of a kept one: when its process had heard or lost the last
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
         self._awaited = AwaitedEvents()
+        self._past: dict[str, str] = {}  # of those that have gone unheard, by tag, the last event
         names = EventNames()
         self.tag = names.tag
         # Any thread: the name of an event about to be sent; unique among all processes.
@@ -104,6 +106,12 @@ class RecoveryLog:
         """A client begins here: it has missed nothing of what was said before."""
         client.joined_position = self.events.position
         client.compare_from = now - TURN_SECONDS
+        client.heard = {tag: (name, now) for tag, name in self._past.items()}
+
+    def all_said(self, names: dict[str, str]) -> None:
+        """Senders that have gone: who begins here now has missed nothing that was heard of them elsewhere."""
+        past = self._past | {tag: name for tag, name in names.items() if tag not in self._last}
+        self._past = dict([*past.items()][-PAST_MAX_COUNT:])
 
     def save(self, client: RecoveryRecord, now: float) -> None:
         """A client was lost here."""
