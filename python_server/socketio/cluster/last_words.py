@@ -56,9 +56,6 @@ class HeardEvents(Protocol):
     def last_names(self, tags: Iterable[str]) -> Names:
         """Of each of these senders of which something was heard, the last event."""
 
-    def all_said(self, names: Names) -> None:
-        """These senders have gone; the last event of each. Nothing of theirs is still to come."""
-
 
 @dataclass(slots=True)
 class _Gone:
@@ -187,7 +184,7 @@ class LastWords:
         most = dict(gone.names)
         for names in told:
             for tag, name in names.items():
-                if _is_behind(most.setdefault(tag, name), name):
+                if _is_behind(most.get(tag, name), name):
                     most[tag] = name
         lacks = _lacks(gone.names, most)
         if gone.lacks and not lacks:
@@ -196,7 +193,6 @@ class LastWords:
         gone.lacks = lacks
         if not lacks and len(told) == len(gone.told) and not any(_lacks(names, most) for names in told):
             gone.complete = True
-            self._log.all_said(most)
             self._incomplete.discard(index)
             self._changed()
 

@@ -32,9 +32,6 @@ from python_server.socketio.recovery.record import (
 RECOVERY_SECONDS: Final = 120.0
 RECOVERY_MAX_BYTES: Final = 16 * 1024 * 1024
 RECOVERY_CLIENTS_MAX_COUNT: Final = 10_000
-# By how much a moment may be too early: a loop reads its clock once in a turn.
-TURN_SECONDS: Final = 1.0
-PAST_MAX_COUNT: Final = 256  # workers that have gone while we began
 # How long it is remembered how far each process was heard, in times that events are kept: by so much later
 # one process may hear an event than another.
 REMEMBERED_TIMES: Final = 2
@@ -70,7 +67,6 @@ class RecoveryLog:
         self._ended_at = inf  # of a kept one: when its process had heard or lost the last
         self._began_at = 0.0  # what was heard elsewhere before will not be heard here
         self._awaited = AwaitedEvents()
-        self._past: dict[str, str] = {}  # of those that have gone unheard, by tag, the last event
         names = EventNames()
         self.tag = names.tag
         # Any thread: the name of an event about to be sent; unique among all processes.
@@ -105,13 +101,7 @@ class RecoveryLog:
     def join(self, client: RecoveryRecord, now: float) -> None:
         """A client begins here: it has missed nothing of what was said before."""
         client.joined_position = self.events.position
-        client.compare_from = now - TURN_SECONDS
-        client.heard = {tag: (name, now) for tag, name in self._past.items()}
-
-    def all_said(self, names: dict[str, str]) -> None:
-        """Senders that have gone: who begins here now has missed nothing that was heard of them elsewhere."""
-        past = self._past | {tag: name for tag, name in names.items() if tag not in self._last}
-        self._past = dict([*past.items()][-PAST_MAX_COUNT:])
+        client.compare_from = now
 
     def save(self, client: RecoveryRecord, now: float) -> None:
         """A client was lost here."""
@@ -176,7 +166,7 @@ class RecoveryLog:
         for log in self.logs(now):
             if log.tag == tag and log.events.first <= position <= log.events.position:
                 began = max(log._began_at, log.events.forgotten_at, log._entered_at(position) / 1e6)
-                client.compare_from, client.expires_at = began - TURN_SECONDS, now + self.events.max_seconds
+                client.compare_from, client.expires_at = began, now + self.events.max_seconds
                 found = log._with_missed(client, None, [], position, now)
                 return found if self._add_missed(found) else None
         return None
@@ -304,9 +294,9 @@ class RecoveryLog:
         client.missed_elsewhere = [each for each in client.missed_elsewhere if each[1].offset not in coming]
 
     def _await(self, client: RecoveryRecord, due: float) -> None:
-        oldest = self._began_at - TURN_SECONDS  # what was heard elsewhere before will not be heard here
-        until = [last for last, at in client.heard.values() if at > oldest]
-        ahead = [name for name, moment in client.ahead.items() if moment > oldest]
+        oldest = self._began_at  # what was heard elsewhere before will not be heard here
+        until = [last for last, at in client.heard.values() if at >= oldest]
+        ahead = [name for name, moment in client.ahead.items() if moment >= oldest]
         self._awaited.add(client.sid, until, ahead, due)
 
     def _ahead(self, client: RecoveryRecord, oldest: float) -> dict[str, float]:

@@ -33,7 +33,6 @@ class Heard:
     def __init__(self, town: "Survivors", index: int) -> None:
         self.town, self.index = town, index
         self.heard: list[str] = []
-        self.past: dict[str, str] = {}
         self.looks_count = 0
         self.words = LastWords(self, self.living, self.tell, self.send, self.look)
 
@@ -47,9 +46,6 @@ class Heard:
     def last_names(self, tags: Iterable[str]) -> dict[str, str]:
         last = {offset[:TAG_CHARACTERS]: offset for offset in self.heard}
         return {tag: last[tag] for tag in tags if tag in last}
-
-    def all_said(self, names: dict[str, str]) -> None:
-        self.past |= names
 
     def behind(self, offset: str) -> list[Envelope]:
         tag, number = sender_and_number(offset)
@@ -145,18 +141,6 @@ def test_who_has_heard_less_gets_the_rest_in_order() -> None:
     assert [each.heard for each in town.living] == [[name(number) for number in range(5)]] * 2
     assert not any(each.words.awaited for each in town.living)
     assert all(each.looks_count for each in town.living)
-    assert [each.past for each in town.living] == [{TAG: name(4)}] * 2
-
-
-def test_who_has_heard_nothing_of_it_knows_then_what_was_the_last() -> None:
-    """As one that began when the others had parted from it already."""
-    town = Survivors(3)
-    town.say(0, name(3))
-    town.queues[0, 1].clear()
-    town.die(0)
-    town.settle()
-    assert [each.heard for each in town.living] == [[], [name(3)]]
-    assert [each.past for each in town.living] == [{TAG: name(3)}] * 2
 
 
 def test_it_is_awaited_until_everybody_has_it() -> None:

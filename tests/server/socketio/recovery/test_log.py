@@ -14,7 +14,6 @@ from python_server.socketio.cluster.port import Envelope
 from python_server.socketio.recovery.event_log import ENTRY_BYTES, INDEX_BYTES
 from python_server.socketio.recovery.log import (
     OUTLIVED_SECONDS,
-    PAST_MAX_COUNT,
     REMEMBERED_TIMES,
     RecoveryLog,
 )
@@ -334,31 +333,19 @@ def test_what_was_said_before_it_came_is_not_added() -> None:
     assert names(client) == ["since"]
 
 
-def test_who_begins_at_a_young_worker_is_not_told_what_one_had_said_that_was_gone_by_then() -> None:
-    """The young one began when the speaker had parted from it already, and never heard it."""
+def test_what_was_said_just_before_it_began_is_not_added() -> None:
+    """It may have heard that where it was before; the young one began when the speaker had gone already."""
     elder, young = Log(), Log()
-    elder.say("speaker_1", now=2.9)
+    elder.say("before", now=2.99)
     young.begin(2.0)
-    before = RecoveryRecord("/", "B", "Q", rooms={"B": 0})
-    young.join(before, 2.9)
-    young.all_said({"speaker_": "speaker_1"})
-    after = RecoveryRecord("/", "S", "P", rooms={"S": 0})
-    young.join(after, 3.0)
-    for client in (before, after):
-        client.left_position = young.events.position
-        young.save(client, 4.0)
-    found = [bring(young.find(pid, "/", None, 4.0)) for pid in ("Q", "P")]
-    assert all(elder.take_over(client, 4.0) for client in found)
-    assert [names(client) for client in found] == [["speaker_1"], []]
-
-
-def test_of_a_bounded_number_of_workers_it_is_known_that_they_have_gone(log: Log) -> None:
-    for number in range(PAST_MAX_COUNT + 1):
-        log.all_said({f"gone{number:04}": f"gone{number:04}1"})
-    client = RecoveryRecord("/", "S", "P")
-    log.join(client, 1.0)
-    assert len(client.heard) == PAST_MAX_COUNT
-    assert client.heard["gone0001"] == ("gone00011", 1.0)
+    client = RecoveryRecord("/", "S", "P", rooms={"S": 0})
+    young.join(client, 3.0)
+    elder.say("since", now=3.0)
+    client.left_position = young.events.position
+    young.save(client, 4.0)
+    found = bring(young.find("P", "/", None, 4.0))
+    assert elder.take_over(found, 4.0)
+    assert names(found) == ["since"]
 
 
 def test_what_was_said_in_a_room_before_it_entered_is_not_added() -> None:
