@@ -3,6 +3,7 @@
 It must not know what they say to each other: it looks at what clients are answered.
 """
 
+import http.client
 import json
 import os
 import signal
@@ -204,10 +205,13 @@ def test_a_poll_that_waits_holds_nothing_but_its_connection(pair: list[Machine])
         assert session.ask(second.url).status_code == 200
     host, _, port = second.url.removeprefix("http://").partition(":")
     head = f"GET {{}} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n"
-    place = host, int(port)
-    with socket.create_connection(place) as kept, socket.create_connection(place) as left:
+    with socket.create_connection((host, int(port))) as kept:
         kept.sendall(head.format(waiting.query).encode())
-        left.sendall(head.format(leaving.query).encode())
+        left = http.client.HTTPConnection(host, int(port), timeout=WAIT_SECONDS)
+        # Its worker has a link to the home then: of who leaves before that the home never hears.
+        left.request("POST", leaving.query, b"3")
+        assert left.getresponse().read() == b"ok"
+        left.request("GET", leaving.query)
         left.close()
         deadline = time.monotonic() + WAIT_SECONDS
         while leaving.say(first.url, "3").status_code != 400:  # until it has ended
